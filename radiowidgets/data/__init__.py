@@ -1,0 +1,1 @@
+"""Maps, frames and catalogues: where the pixels come from."""

@@ -1,0 +1,1 @@
+"""Mock skies with full truth."""

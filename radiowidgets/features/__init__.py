@@ -1,0 +1,1 @@
+"""Named, interpretable numbers of frames and sources."""

@@ -1,0 +1,1 @@
+"""What people say about frames: the schema, the log of events, agreement."""
