@@ -1,0 +1,91 @@
+# Needs make and Python 3.11-3.13; everything else is installed into .venv by the targets themselves.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?=
+BIN := .venv/bin
+PY := $(BIN)/python
+PIP := $(PY) -m pip --disable-pip-version-check --no-input -q
+NOTEBOOKS = $(wildcard notebooks/*.ipynb)
+LAB_ARGS ?=
+TEST_ARGS ?=
+NOTEBOOK_TIMEOUT ?= 1800
+
+.PHONY: help lab test check notebooks bench soak lock clean
+
+help:  ## show this help
+	@echo "make TARGET, one of"
+	@sed -nE 's/^([a-z]+):.*## (.*)/  \1\t\2/p' Makefile | expand -t 14
+	@echo "PYTHON=/path/to/python3.12 chooses the interpreter of a new .venv; LAB_ARGS and TEST_ARGS are passed on."
+
+lab: .venv/.user .venv/.package  ## install what users need and open the quickstart in JupyterLab
+	@echo "JupyterLab starts and prints its address below; open it where no browser opens by itself. Ctrl-C twice stops it."
+	@exec $(PY) -m jupyterlab $$([ "$$(id -u)" != 0 ] || echo --allow-root) $(LAB_ARGS) notebooks/00_quickstart.ipynb
+
+test: .venv/.dev .venv/.package  ## install what developers need (Chromium included) and run every test
+	@$(PY) tests/browser/chromium.py
+	@$(PY) -m pytest -q $(TEST_ARGS)
+
+check: .venv/.dev .venv/.package  ## formatting, lint, types, layers, clean notebooks, JavaScript tests, generated files
+	@$(BIN)/ruff check -q .
+	@$(BIN)/ruff format -q --check .
+	@$(BIN)/mypy --no-error-summary radiowidgets
+	@log=$$($(BIN)/lint-imports 2>&1) || { echo "$$log"; exit 1; }
+	@$(PY) tools/environment.py --check
+	@$(if $(NOTEBOOKS),$(BIN)/nbstripout --verify $(NOTEBOOKS))
+	@tests=$$(find tests -name '*.test.mjs' -o -name '*.test.js'); \
+	if [ -z "$$tests" ]; then :; \
+	elif command -v node >/dev/null; then node --test --test-reporter=dot $$tests; \
+	else echo "node is not installed: the JavaScript tests were left out."; fi
+	@echo "check: all well"
+
+notebooks: .venv/.dev .venv/.package  ## run every notebook from top to bottom, on copies
+	@rm -rf build/notebooks && mkdir -p build/notebooks && cp $(NOTEBOOKS) build/notebooks/
+	@$(PY) -m pytest -q --nbmake --nbmake-timeout=$(NOTEBOOK_TIMEOUT) -o timeout=0 build/notebooks
+
+bench: .venv/.dev .venv/.package  ## measure the package beside its peers (minutes)
+	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(PY) "$$file"; done
+
+soak: .venv/.dev .venv/.package  ## the tests that run for long
+	@$(PY) -m pytest -q -m soak -o timeout=0 $(TEST_ARGS)
+
+lock: .venv/.dev  ## write new locks from pyproject.toml, and the environment files from them
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 \
+	  --all-extras --group build pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 \
+	  --all-extras --group build --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	@$(PY) tools/environment.py
+
+clean:  ## remove the environment, caches and build products (never runs/ or labels)
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find radiowidgets tests tools benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+# The environment. A stamp for each lock: a changed lock installs again, and the developers' lock holds the users'.
+
+$(PY):
+	@for python in $(or $(PYTHON),python3 python3.13 python3.12 python3.11); do \
+	  if "$$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	    >/dev/null 2>&1; then "$$python" -m venv .venv; exit; fi; \
+	done; \
+	echo "$(if $(PYTHON),PYTHON=$(PYTHON) is not a,Found no) Python 3.11, 3.12 or 3.13 with venv:" \
+	  "install one (Debian, Ubuntu: apt install python3 python3-venv) or name it with PYTHON=/path/to/python3." >&2; \
+	exit 1
+
+.venv/.user: requirements.lock | $(PY)
+	@echo "Installing the pinned environment into .venv (3 to 6 minutes, once) ..."
+	@$(PIP) install --require-hashes --only-binary=:all: -r $<
+	@touch $@
+
+.venv/.dev: requirements-dev.lock | $(PY)
+	@echo "Installing the pinned environment of developers into .venv (3 to 6 minutes, once) ..."
+	@$(PIP) install --require-hashes --only-binary=:all: -r $<
+	@touch .venv/.user $@
+
+# After a lock in each target above, for both locks hold the build backend.
+.venv/.package: pyproject.toml | $(PY)
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
