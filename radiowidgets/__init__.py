@@ -1,3 +1,45 @@
-"""From radio survey maps to a ranked, labelled, explained list of peculiar objects."""
+"""From radio survey maps to a ranked, labelled, explained list of peculiar objects, in Jupyter.
+
+Examples
+--------
+>>> import radiowidgets as rw
+>>> sky = rw.simulate("emu", size=512, seed=1)
+>>> frames = rw.cut_windows(sky, size=128)
+>>> len(frames)
+49
+"""
+
+import importlib
+from typing import Any
 
 __version__ = "0.1.0"
+
+# The public names and the modules that hold them; each is imported when first used.
+_HOMES = {
+    "SkyMap": "data.maps",
+    "Frame": "data.frames",
+    "FrameSet": "data.frames",
+    "cut_windows": "data.frames",
+    "simulate": "data.simulate",
+    "frame_features": "features.frames",
+    "rank": "ranking.isolation",
+    "LabelLog": "labels.log",
+    "Schema": "labels.schema",
+    "Run": "run",
+    "Review": "widgets.review",
+    "RadioWidgetsError": "errors",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,165 @@
+"""The command line: ``radiowidgets rank | review | export``."""
+
+import argparse
+import json
+import os
+import sys
+import warnings
+import zlib
+from collections.abc import Sequence
+
+import radiowidgets
+from radiowidgets.errors import ParameterError, RadioWidgetsError
+
+EXAMPLES = """\
+examples:
+  radiowidgets rank field.fits -o runs/field        rank the frames of a map
+  radiowidgets review runs/field                    look, rate and tag them in JupyterLab
+  radiowidgets export runs/field --format ds9 -o peculiar.reg --min-interest 4
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="radiowidgets",
+        description="From radio survey maps to a ranked, labelled list of peculiar objects.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"radiowidgets {radiowidgets.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    ranking = commands.add_parser(
+        "rank",
+        help="cut maps into frames, measure and rank them into a run folder",
+        description="Cut maps into overlapping frames, measure features of each and rank them, most anomalous first. "
+        "A run that was stopped goes on when the same command is given again.",
+    )
+    ranking.add_argument("maps", nargs="+", metavar="MAP.fits", help="maps to rank together (.fits, .fits.gz, .fits.fz)")
+    ranking.add_argument("-o", "--output", required=True, metavar="RUN", help="the run folder to write")
+    ranking.add_argument("--size", type=int, default=256, help="side of a frame in pixels (default 256)")
+    ranking.add_argument("--step", type=int, help="distance between frames in pixels (default: half of the size)")
+    ranking.add_argument("--seed", type=int, default=0, help="seed of the ranking (default 0)")
+    ranking.add_argument("--quiet", action="store_true", help="no progress bar, no table")
+    ranking.set_defaults(call=rank_maps)
+
+    review = commands.add_parser(
+        "review",
+        help="open JupyterLab on a run",
+        description="Open JupyterLab on a notebook, made ready in the run folder, that shows the frames in rank order.",
+    )
+    review.add_argument("run", metavar="RUN", help="a run folder")
+    review.add_argument("lab", nargs=argparse.REMAINDER, metavar="...", help="what follows -- is given to jupyter lab")
+    review.set_defaults(call=review_run)
+
+    export = commands.add_parser(
+        "export",
+        help="write the ranked frames with their labels to a file",
+        description="Write one row (or region) a frame, in rank order. Columns: frame_id, map, x, y (lower-left pixel, "
+        "from 0), width, height, ra, dec (degrees), score, rank, tags (joined by ;), interest (0-5, mean of annotators).",
+    )
+    export.add_argument("run", metavar="RUN", help="a run folder")
+    export.add_argument("--format", choices=["csv", "ds9", "votable", "parquet"], help="default: by the suffix of FILE")
+    export.add_argument("-o", "--output", required=True, metavar="FILE", help="the file to write")
+    export.add_argument("--min-interest", type=float, metavar="N", help="only frames rated at least N")
+    export.add_argument("--top", type=int, metavar="N", help="only the first N frames")
+    export.set_defaults(call=export_run)
+    return parser
+
+
+def rank_maps(options: argparse.Namespace) -> None:
+    """Rank maps into a run folder."""
+    from radiowidgets.data.frames import cut_windows
+    from radiowidgets.data.maps import SkyMap
+    from radiowidgets.run import Run
+
+    skies = [SkyMap.open(path) for path in options.maps]
+    if not options.quiet:
+        for sky in skies:
+            for note in sky.notes:
+                print(f"{sky.name}: {note}", file=sys.stderr)
+    step = options.step if options.step is not None else max(1, options.size // 2)
+    frames = cut_windows(skies, size=options.size, step=step)
+    parameters = {"size": options.size, "step": step}
+    run = Run.build(options.output, frames, seed=options.seed, parameters=parameters, progress=not options.quiet)
+    if not options.quiet:
+        print(f"{len(run)} frames ranked by {run.about['ranking']['method']}; the first five:")
+        top = run.table().nsmallest(5, "rank")[["rank", "score", "frame_id", "ra", "dec"]]
+        print(top.to_string(index=False, float_format="%.5f"))
+        print(f"Look at them with: radiowidgets review {options.output}")
+
+
+def review_run(options: argparse.Namespace) -> None:
+    """Open JupyterLab on a notebook of the run."""
+    from importlib.util import find_spec
+
+    if find_spec("jupyterlab") is None:
+        raise ParameterError("JupyterLab is not installed; install it with: pip install 'radiowidgets[lab]'.")
+    from radiowidgets.run import Run
+
+    run = Run.open(options.run)
+    notebook = run.path / "review.ipynb"
+    if not notebook.exists():
+        notebook.write_text(json.dumps(_notebook(run.name), indent=1) + "\n", "utf-8")
+    arguments = [argument for argument in options.lab if argument != "--"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        arguments.append("--allow-root")
+    os.chdir(run.path)
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", notebook.name, *arguments])
+
+
+def _notebook(name: str) -> dict[str, object]:
+    def cell(kind: str, source: str) -> dict[str, object]:
+        extra: dict[str, object] = {"outputs": [], "execution_count": None} if kind == "code" else {}
+        return {"cell_type": kind, "id": f"cell-{zlib.crc32(source.encode()):08x}", "metadata": {}, "source": source, **extra}
+
+    cells = [
+        cell("markdown", f"# Review of {name}\n\nRun the cells (Shift+Enter), click into the gallery and press `?` for the keys."),
+        cell("code", 'import radiowidgets as rw\n\nrun = rw.Run.open(".")\nrw.Review(run)'),
+        cell("code", "run.labels.table()"),
+        cell("code", 'run.export("peculiar.reg", min_interest=4)'),
+    ]
+    kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    return {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
+
+
+def export_run(options: argparse.Namespace) -> None:
+    """Write a run to a file of another tool."""
+    from radiowidgets.run import Run
+
+    run = Run.open(options.run)
+    path = run.export(options.output, options.format, min_interest=options.min_interest, top=options.top)
+    print(f"wrote {path}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; a failure is one line and a non-zero code.
+
+    Returns
+    -------
+    int
+        0, or 1 after an error, or 130 when interrupted.
+    """
+    options = build_parser().parse_args(arguments)
+    warnings.showwarning = _one_line
+    try:
+        options.call(options)
+    except BrokenPipeError:
+        return 0
+    except KeyboardInterrupt:
+        print("radiowidgets: stopped; the same command goes on where it was.", file=sys.stderr)
+        return 130
+    except (RadioWidgetsError, OSError, MemoryError) as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        print(f"radiowidgets: {text}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _one_line(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"radiowidgets: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""The first order of a gallery: how easily each frame is isolated from the others."""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from radiowidgets.errors import ParameterError
+from radiowidgets.features.frames import frame_features
+from radiowidgets.ranking.active import learn_from_ratings
+
+TREES = 200
+CONTAMINATION = 0.001
+FEW = 10  # frames below which a forest says nothing
+BLANK = 0.9  # a frame blank beyond this share has no sky to rank
+
+
+def rank(
+    frames: Any,
+    embedding: Any = None,
+    labels: Mapping[str, float] | pd.Series | None = None,
+    *,
+    features: pd.DataFrame | None = None,
+    seed: int = 0,
+    trees: int = TREES,
+    contamination: float = CONTAMINATION,
+    max_samples: float | int | None = None,
+) -> pd.DataFrame:
+    """Order frames from the most to the least anomalous.
+
+    An Isolation Forest as in the search for peculiar frames (Riggi et al. 2024, section 5.2: 200 trees,
+    contamination 0.001, max_samples 0.02). With `labels` the order moves towards what was rated high.
+
+    Parameters
+    ----------
+    frames : FrameSet
+        The n frames to rank.
+    embedding : (n, d) array, optional
+        What the forest sees. Default: the frame features.
+    labels : mapping of frame_id to interest (0-5), optional
+        Ratings given so far.
+    features : DataFrame, optional
+        Frame features indexed by frame_id, where they are known already.
+    seed : int
+        The same inputs and seed give the same ranking.
+    trees : int
+        Number of trees.
+    contamination : float
+        Share of the frames marked in the column ``outlier``; it does not change the scores.
+    max_samples : float or int, optional
+        Share (below 1) or number of frames that each tree sees. Default: 0.02 n, but never below
+        min(n, 256), since a tree of very few frames cannot isolate anything.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by frame_id in the order of `frames`; ``score`` in [0, 1], larger = more anomalous; ``rank``
+        from 1, ties by frame_id; ``outlier``. ``attrs["method"]`` says how, ``attrs["blank"]`` how many
+        frames had no sky and stand last with score 0.
+
+    Raises
+    ------
+    ParameterError
+        If a shape or a value does not fit.
+    """
+    ids = np.asarray(frames.frame_ids)
+    if embedding is None:
+        table = frame_features(frames) if features is None else features.reindex(ids)
+        values = table.to_numpy(np.float64)
+        inputs = "frame features"
+    else:
+        values = np.asarray(embedding, dtype=np.float64)
+        inputs = "embedding"
+    if values.ndim != 2 or len(values) != len(ids):
+        raise ParameterError(f"The {inputs} have shape {values.shape}; {len(ids)} frames need ({len(ids)}, d).")
+    if not np.isfinite(values).all():
+        bad = ids[~np.isfinite(values).all(axis=1)]
+        raise ParameterError(
+            f"The {inputs} of {len(bad)} of {len(ids)} frames are not finite (first: {bad[0]}); "
+            "replace what is missing or leave those frames out."
+        )
+    if not 0 < contamination <= 0.5:
+        raise ParameterError(f"contamination is {contamination!r}; give a share above 0 and up to 0.5.")
+
+    seen = (frames.noise.blank_fraction < BLANK) & (frames.noise.rms > 0)
+    score = np.zeros(len(ids))
+    if seen.sum() < FEW:
+        method = f"robust distance of the {inputs}"
+        if len(ids):
+            warnings.warn(
+                f"{int(seen.sum())} frames hold sky; below {FEW} an Isolation Forest says nothing, so the frames "
+                f"are ordered by the {method}. Cut smaller frames or a smaller step for more.",
+                stacklevel=2,
+            )
+        score[seen] = _robust_distance(values[seen])
+    else:
+        method = f"Isolation Forest on the {inputs}"
+        score[seen] = _isolation(values[seen], trees, max_samples, seed)
+    if labels is not None and len(labels):
+        score[seen], learnt = learn_from_ratings(values[seen], score[seen], ids[seen], labels, seed=seed)
+        method = f"{method}; {learnt}"
+
+    place = np.empty(len(ids), dtype=np.int64)
+    place[np.lexsort((ids.astype(str), -score))] = np.arange(1, len(ids) + 1)
+    table = pd.DataFrame({"score": score, "rank": place}, index=pd.Index(ids, name="frame_id"))
+    table["outlier"] = (table["rank"] <= max(1, round(contamination * len(ids)))) & (score > 0)
+    table.attrs.update(method=method, seed=seed, blank=int((~seen).sum()))
+    return table
+
+
+def _isolation(values: np.ndarray, trees: int, max_samples: float | int | None, seed: int) -> np.ndarray:
+    from sklearn.ensemble import IsolationForest
+
+    n = len(values)
+    if max_samples is None:
+        max_samples = max(round(0.02 * n), min(n, 256))
+    elif not (0 < max_samples < 1 or (float(max_samples).is_integer() and 1 <= max_samples)):
+        raise ParameterError(f"max_samples is {max_samples!r}; give a share between 0 and 1 or a number of frames.")
+    # The contamination moves only the cut, not the scores, so that it need not be told to the forest.
+    forest = IsolationForest(n_estimators=trees, max_samples=max_samples, random_state=seed)
+    return np.clip(-forest.fit(values).score_samples(values), 0.0, 1.0)
+
+
+def _robust_distance(values: np.ndarray) -> np.ndarray:
+    if len(values) == 0:
+        return np.zeros(0)
+    centre = np.median(values, axis=0)
+    deviation = np.abs(values - centre)
+    width = 1.4826 * np.median(deviation, axis=0)
+    width = np.where(width > 0, width, np.where(deviation.max(axis=0) > 0, deviation.mean(axis=0), 1.0))
+    distance = np.sqrt(np.mean(np.minimum(deviation / np.maximum(width, 1e-12), 1e3) ** 2, axis=1))
+    return distance / (1.0 + distance)

@@ -1,0 +1,519 @@
+"""A run folder as one object: frames, features, embedding, scores and labels.
+
+``run.yaml`` names the inputs (with fingerprints), parameters, seeds and versions; the tables are Parquet, arrays are
+Zarr, labels are JSON lines: everything opens with public tools. One builder at a time writes frames, features,
+embedding and base scores, under ``build.lock``; reviewing takes no lock and writes only ``labels/`` and
+``scores/<session>.parquet``.
+"""
+
+import datetime
+import hashlib
+import importlib.metadata
+import os
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+import radiowidgets
+from radiowidgets.data.frames import FrameSet
+from radiowidgets.data.maps import SkyMap
+from radiowidgets.errors import RunError
+from radiowidgets.exchange.regions import write_table
+from radiowidgets.features.frames import frame_features
+from radiowidgets.labels.log import LabelLog
+from radiowidgets.labels.schema import DEFAULT_SCHEMA, Schema
+from radiowidgets.ranking.isolation import rank
+
+FORMAT = 1
+CHUNK = 2048  # frames in one step of a build: belongs to the run, not to the workers
+NOISE = ["background", "rms", "blank_fraction"]
+
+
+class Run:
+    """Frames with what is known of them, kept in one folder.
+
+    Use `Run.create`, `Run.build` or `Run.open`.
+
+    Attributes
+    ----------
+    path : Path
+        The folder.
+    name : str
+        Its name.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], frames: FrameSet, about: dict[str, Any], annotator: str | None = None):
+        self.path = Path(path)
+        self.name = self.path.resolve().name
+        self.frames = frames
+        self.about = about
+        self.annotator = annotator
+
+    # ------------------------------------------------------------ making and opening
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        frames: FrameSet,
+        embedding: Any = None,
+        scores: pd.DataFrame | None = None,
+        features: pd.DataFrame | None = None,
+        *,
+        schema: Schema | None = None,
+        annotator: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> "Run":
+        """Write a run folder, or open the one that already holds the same frames and scores.
+
+        Running the same cell again is safe: labels are kept, and nothing that is there is written anew.
+
+        Parameters
+        ----------
+        path : path
+            The folder; made where it is missing.
+        frames : FrameSet
+            Maps that live in memory only are written into the folder.
+        embedding : (n, d) array, optional
+        scores : DataFrame, optional
+            From `rank`. Without it the frames are ranked by their features.
+        features : DataFrame, optional
+            Indexed by frame_id. Default: the frame features.
+        schema : Schema, optional
+            Tags to choose from. Default: those of Riggi et al. (2024), section 5.1.
+        annotator : str, optional
+            Who labels. Default: the hub's user name, else the login.
+        parameters : mapping, optional
+            Noted in ``run.yaml``.
+
+        Raises
+        ------
+        RunError
+            If the folder holds other frames or other scores, or somebody is writing it now.
+        """
+        run = cls._start(path, frames, schema, annotator, parameters)
+        with run._building():
+            run._write_frames()
+            if features is None:
+                features = frame_features(frames)
+            run._write_once("features", features, "features.parquet")
+            if embedding is not None:
+                run._write_embedding(np.asarray(embedding, dtype=np.float32))
+            if scores is None:
+                scores = rank(frames, embedding, features=features)
+            run._write_once("scores", scores, "scores.parquet")
+            run._write_about({"ranking": {key: scores.attrs[key] for key in ("method", "seed") if key in scores.attrs}})
+        return run
+
+    @classmethod
+    def build(
+        cls,
+        path: str | os.PathLike[str],
+        frames: FrameSet,
+        *,
+        seed: int = 0,
+        parameters: Mapping[str, Any] | None = None,
+        progress: bool = True,
+    ) -> "Run":
+        """Measure and rank `frames` chunk by chunk into a folder; a build that was stopped goes on where it was.
+
+        The result is the same as that of `create` to the last byte, however often it was stopped.
+        """
+        run = cls._start(path, frames, None, None, {**(parameters or {}), "seed": seed})
+        with run._building():
+            noise, features = run._measure(progress)
+            frames.set_noise(*(noise[name].to_numpy(np.float32) for name in NOISE))
+            run._write_frames()
+            run._write_once("features", features, "features.parquet")
+            scores = rank(frames, features=features, seed=seed)
+            run._write_once("scores", scores, "scores.parquet")
+            run._write_about({"ranking": {key: scores.attrs[key] for key in ("method", "seed") if key in scores.attrs}})
+            run._forget_parts()
+        return run
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        maps: Mapping[str, str | os.PathLike[str]] | None = None,
+        *,
+        annotator: str | None = None,
+    ) -> "Run":
+        """Open a run folder.
+
+        Parameters
+        ----------
+        path : path
+            The folder.
+        maps : mapping of map name to path, optional
+            New places of maps that were moved.
+        annotator : str, optional
+            Who labels. Default: the hub's user name, else the login.
+
+        Raises
+        ------
+        RunError
+            If the folder is no run, or one of its maps is not there or is another one now.
+        """
+        path = Path(path)
+        about = _read_about(path)
+        opened = {}
+        for name, entry in about["maps"].items():
+            opened[name] = _open_map(path, name, entry, (maps or {}).get(name))
+        table_path = path / "frames.parquet"
+        if not table_path.exists():
+            raise RunError(f"{path} was never finished: frames.parquet is missing. Run the same build again to go on.")
+        frames = FrameSet.from_table(pd.read_parquet(table_path), opened)
+        return cls(path, frames, about, annotator)
+
+    @classmethod
+    def _start(
+        cls,
+        path: str | os.PathLike[str],
+        frames: FrameSet,
+        schema: Schema | None,
+        annotator: str | None,
+        parameters: Mapping[str, Any] | None,
+    ) -> "Run":
+        path = Path(path)
+        if path.exists() and not path.is_dir():
+            raise RunError(f"{path} is a file; a run is a folder, so choose another name.")
+        if path.is_dir() and any(path.iterdir()) and not (path / "run.yaml").exists():
+            leftover = {entry.name for entry in path.iterdir()} - {"build.lock", "maps"}
+            if leftover:
+                raise RunError(f"{path} holds other things ({sorted(leftover)[0]}, ...) and no run; choose another folder.")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"Cannot make the run folder {path}: {error.strerror}. Choose a folder that you may write.") from error
+        if not len(frames):
+            raise RunError("A run needs at least one frame; these are none. Cut smaller windows, or look at what was skipped.")
+        about: dict[str, Any] = {
+            "format": FORMAT,
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "frames": {"count": len(frames), "geometry": _geometry(frames)},
+            "maps": {},
+            "parameters": dict(parameters or {}),
+            "versions": _versions(),
+        }
+        if (path / "run.yaml").exists():
+            known = _read_about(path)
+            for key in ("count", "geometry"):
+                if known["frames"].get(key) != about["frames"][key]:
+                    raise RunError(
+                        f"{path} holds {known['frames'].get('count')} other frames, not these {len(frames)}; "
+                        "choose another folder, or open that run with Run.open."
+                    )
+            for name, sky in frames.maps.items():
+                entry = known["maps"].get(name, {})
+                if sky.fingerprint not in (entry.get("fingerprint"), entry.get("original")):
+                    raise RunError(f"{path} was made from another map {name!r} ({entry.get('path')}); choose another folder.")
+            changed = [k for k, v in about["parameters"].items() if known["parameters"].get(k, v) != v]
+            if changed:
+                raise RunError(
+                    f"{path} was made with {changed[0]} = {known['parameters'][changed[0]]!r}, "
+                    f"not {about['parameters'][changed[0]]!r}; choose another folder."
+                )
+            return cls(path, frames, known, annotator)
+        run = cls(path, frames, about, annotator)
+        with run._building():
+            for name, sky in frames.maps.items():
+                place = sky.path
+                if place is None:
+                    place = sky.write(path / "maps" / f"{name}.fits")
+                    about["maps"][name] = _map_entry(path, place, SkyMap.open(place, name=name).fingerprint)
+                    about["maps"][name]["original"] = sky.fingerprint
+                else:
+                    about["maps"][name] = _map_entry(path, place, sky.fingerprint)
+            if schema is not None:
+                schema.save(path / "schema.yaml")
+            run._write_about({})
+        return run
+
+    # ------------------------------------------------------------ what is in the folder
+
+    @cached_property
+    def features(self) -> pd.DataFrame:
+        """Frame features, indexed by frame_id in the order of the frames."""
+        return self._read("features.parquet").set_index("frame_id")
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """Base scores and ranks, indexed by frame_id in the order of the frames."""
+        return self._read("scores.parquet").set_index("frame_id")
+
+    @cached_property
+    def embedding(self) -> np.ndarray | None:
+        """The (n, d) float32 embedding, or None."""
+        import zarr
+
+        place = self.path / "embedding.zarr"
+        return np.asarray(zarr.open_array(place, mode="r")[:]) if place.exists() else None
+
+    @cached_property
+    def labels(self) -> LabelLog:
+        """The log of what people say about these frames."""
+        return LabelLog(self.path / "labels", annotator=self.annotator)
+
+    @cached_property
+    def schema(self) -> Schema:
+        """The tags to choose from."""
+        place = self.path / "schema.yaml"
+        return Schema.load(place) if place.exists() else DEFAULT_SCHEMA
+
+    @property
+    def ratings(self) -> pd.Series:
+        """Interest of each rated frame, the mean over annotators, by frame_id."""
+        table = self.labels.table()
+        rated = table.dropna(subset=["interest"])
+        return rated.groupby("frame_id")["interest"].mean().astype(float)
+
+    def table(self, scores: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Return one row a frame: geometry, position, score, rank, tags and interest of all annotators.
+
+        Tags are the union over annotators, joined by ``;``; interest is the mean over those who rated.
+        """
+        order = self.scores if scores is None else scores
+        table = self.frames.table[["frame_id", "map", "x", "y", "width", "height", "ra", "dec"]].copy()
+        table["score"] = order["score"].reindex(table["frame_id"]).to_numpy()
+        table["rank"] = order["rank"].reindex(table["frame_id"]).to_numpy()
+        labels = self.labels.table()
+        tags: dict[str, set[str]] = {}
+        for frame_id, given in zip(labels["frame_id"], labels["tags"], strict=True):
+            tags.setdefault(frame_id, set()).update(given)
+        table["tags"] = [";".join(sorted(tags.get(frame_id, ()))) for frame_id in table["frame_id"]]
+        table["interest"] = self.ratings.reindex(table["frame_id"]).to_numpy()
+        return table
+
+    def export(
+        self, path: str | os.PathLike[str], format: str | None = None, *, min_interest: float | None = None, top: int | None = None
+    ) -> Path:
+        """Write the frames in rank order as CSV, Parquet, VOTable or DS9 regions.
+
+        Parameters
+        ----------
+        path : path
+            Where to write; the suffix tells the format (.csv, .parquet, .vot, .reg) unless `format` does.
+        format : {"csv", "parquet", "votable", "ds9"}, optional
+        min_interest : float, optional
+            Only frames rated at least so.
+        top : int, optional
+            Only the first `top` frames.
+
+        Returns
+        -------
+        Path
+            The file.
+        """
+        table = self.table().sort_values("rank", kind="stable", ignore_index=True)
+        if min_interest is not None:
+            table = table[table["interest"] >= min_interest]
+        if top is not None:
+            table = table.head(top)
+        return write_table(table, path, format, self.frames)
+
+    def session_scores(self, session: str) -> pd.DataFrame | None:
+        """Scores of one review session, or None."""
+        place = self.path / "scores" / f"{_slug(session)}.parquet"
+        return pd.read_parquet(place).set_index("frame_id") if place.exists() else None
+
+    def write_session_scores(self, session: str, scores: pd.DataFrame) -> Path:
+        """Keep the order of a review session beside the base scores, which are never overwritten."""
+        place = self.path / "scores" / f"{_slug(session)}.parquet"
+        _write_whole(place, scores.reset_index().to_parquet(index=False))
+        return place
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __repr__(self) -> str:
+        return f"<Run {self.name}: {len(self.frames)} frames of {', '.join(self.frames.maps) or 'images'}>"
+
+    # ------------------------------------------------------------ building
+
+    @contextmanager
+    def _building(self) -> Iterator[None]:
+        """Hold ``build.lock``; a lock whose process on this host is gone is taken over."""
+        place = self.path / "build.lock"
+        mine = f"{socket.gethostname()} {os.getpid()} {datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')}\n"
+        for _ in range(2):
+            try:
+                handle = os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+                break
+            except FileExistsError as error:
+                holder = place.read_text("utf-8", "replace").split() if place.exists() else []
+                if len(holder) == 3 and holder[0] == socket.gethostname() and not _alive(holder[1]):
+                    place.unlink(missing_ok=True)
+                    continue
+                who = f"process {holder[1]} on {holder[0]} since {holder[2]}" if len(holder) == 3 else "somebody"
+                raise RunError(
+                    f"{self.path} is being written by {who}. Wait for it to end; if it died, remove {place.name} there."
+                ) from error
+            except OSError as error:
+                raise RunError(f"Cannot write into {self.path}: {error.strerror}. Choose a folder that you may write.") from error
+        else:
+            raise RunError(f"{self.path} is being written by somebody else. Wait for it to end.")
+        try:
+            os.write(handle, mine.encode())
+            os.close(handle)
+            yield
+        finally:
+            place.unlink(missing_ok=True)
+
+    def _measure(self, progress: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
+        from tqdm.auto import tqdm
+
+        starts = range(0, len(self.frames), CHUNK)
+        folder = self.path / "parts"
+        bar = tqdm(total=len(self.frames), unit="frame", desc="measuring", disable=not progress)
+        parts = []
+        for start in starts:
+            place = folder / f"features-{start:09d}.parquet"
+            chunk = self.frames.select(np.arange(start, min(start + CHUNK, len(self.frames))))
+            if place.exists():
+                part = pd.read_parquet(place)
+            else:
+                part = frame_features(chunk).reset_index()
+                for name in NOISE:
+                    part[name] = getattr(chunk.noise, name)
+                _write_whole(place, part.to_parquet(index=False))
+            parts.append(part)
+            bar.update(len(part))
+        bar.close()
+        table = pd.concat(parts, ignore_index=True)
+        return table[NOISE], table.drop(columns=NOISE).set_index("frame_id")
+
+    def _forget_parts(self) -> None:
+        folder = self.path / "parts"
+        for place in folder.glob("*.parquet") if folder.exists() else ():
+            place.unlink()
+        if folder.exists():
+            folder.rmdir()
+
+    def _write_frames(self) -> None:
+        place = self.path / "frames.parquet"
+        if not place.exists():
+            _write_whole(place, self.frames.table.to_parquet(index=False))
+
+    def _write_once(self, what: str, table: pd.DataFrame, name: str) -> None:
+        """Write a table, or check that the one that stands there is the same."""
+        place = self.path / name
+        ids = pd.Index(self.frames.frame_ids)
+        if len(table) != len(ids) or not pd.Index(table.index).equals(ids):
+            raise RunError(f"The {what} have {len(table)} rows; give one a frame ({len(ids)}), indexed by frame_id in frame order.")
+        if place.exists():
+            known = pd.read_parquet(place).set_index("frame_id")
+            numbers = [c for c in table.columns if pd.api.types.is_numeric_dtype(table[c])]
+            same = set(numbers) <= set(known.columns) and all(
+                np.allclose(known[c].to_numpy(float), table[c].to_numpy(float), rtol=1e-5, atol=1e-8, equal_nan=True) for c in numbers
+            )
+            if not same:
+                raise RunError(f"{self.path} already holds other {what}, which reviewers may have seen; choose another folder.")
+        else:
+            _write_whole(place, table.rename_axis("frame_id").reset_index().to_parquet(index=False))
+        self.__dict__.pop(what, None)
+
+    def _write_embedding(self, embedding: np.ndarray) -> None:
+        import zarr
+
+        if embedding.ndim != 2 or len(embedding) != len(self.frames):
+            raise RunError(f"The embedding has shape {embedding.shape}; {len(self.frames)} frames need ({len(self.frames)}, d).")
+        place = self.path / "embedding.zarr"
+        if place.exists():
+            known = np.asarray(zarr.open_array(place, mode="r")[:])
+            if known.shape != embedding.shape or not np.allclose(known, embedding, rtol=1e-4, atol=1e-6):
+                raise RunError(f"{self.path} already holds another embedding; choose another folder.")
+            return
+        draft = self.path / f".embedding.zarr.{os.getpid()}.part"
+        chunks = (min(CHUNK, len(embedding)), embedding.shape[1])
+        array = zarr.create_array(draft, shape=embedding.shape, chunks=chunks, dtype="float32", overwrite=True)
+        array[:] = embedding
+        draft.replace(place)
+
+    def _write_about(self, more: Mapping[str, Any]) -> None:
+        self.about.update(more)
+        _write_whole(self.path / "run.yaml", yaml.safe_dump(self.about, sort_keys=False, allow_unicode=True).encode())
+
+
+def _read_about(path: Path) -> dict[str, Any]:
+    place = path / "run.yaml"
+    if not place.exists():
+        raise RunError(f"{path} is no run folder: it has no run.yaml. Make one with Run.create or 'radiowidgets rank'.")
+    try:
+        about = yaml.safe_load(place.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RunError(f"{place} is not readable YAML; restore it from a copy.") from error
+    sections = {"frames": dict, "maps": dict, "parameters": dict}
+    if not isinstance(about, dict) or any(not isinstance(about.get(k), kind) for k, kind in sections.items()):
+        raise RunError(f"{place} lacks one of {', '.join(sections)}; restore it from a copy.")
+    if about.get("format") != FORMAT:
+        raise RunError(f"{place} has format {about.get('format')!r}; this version reads {FORMAT}. Update radiowidgets.")
+    return about
+
+
+def _map_entry(run: Path, place: Path, fingerprint: str) -> dict[str, str]:
+    place = place.resolve()
+    return {"path": Path(os.path.relpath(place, run.resolve())).as_posix(), "absolute": str(place), "fingerprint": fingerprint}
+
+
+def _open_map(run: Path, name: str, entry: Mapping[str, str], moved: str | os.PathLike[str] | None) -> SkyMap:
+    places = [Path(moved)] if moved is not None else [run / entry["path"], Path(entry["absolute"])]
+    place = next((candidate for candidate in places if candidate.exists()), None)
+    if place is None:
+        raise RunError(
+            f"The map {name!r} is not at {entry['absolute']} any more; "
+            f"tell where it is: Run.open({str(run)!r}, maps={{{name!r}: 'new/place.fits'}})."
+        )
+    sky = SkyMap.open(place, name=name)
+    if sky.fingerprint != entry["fingerprint"]:
+        raise RunError(f"{place} is not the map {name!r} that this run was made from: its content changed. Give the original.")
+    return sky
+
+
+def _geometry(frames: FrameSet) -> str:
+    digest = hashlib.sha256("\n".join(frames.map_names).encode())
+    for column in (frames.map_codes, frames.x, frames.y, frames.width, frames.height):
+        digest.update(np.ascontiguousarray(column, dtype="<i4").tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _versions() -> dict[str, str]:
+    names = ["numpy", "pandas", "astropy", "scikit-learn", "numba"]
+    return {"radiowidgets": radiowidgets.__version__, **{name: importlib.metadata.version(name) for name in names}}
+
+
+def _write_whole(place: Path, content: bytes) -> None:
+    """Write a file whole or not at all, also when the process is killed in between."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    draft = place.with_name(f".{place.name}.{os.getpid()}.part")
+    try:
+        with open(draft, "wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        draft.replace(place)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise RunError(f"Cannot write {place}: {error.strerror}. Free some space or choose a folder that you may write.") from error
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-")[:120] or "session"
+
+
+def _alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, ValueError):
+        return True
+    return True

@@ -1,0 +1,69 @@
+// Coordinates in the browser: positions interpolated on a small grid that the
+// kernel computed with the full WCS, and how they are written.
+
+// The grid holds unit vectors (x, y, z) at (columns x rows) points spread over
+// the frame from pixel 0 to width-1 and 0 to height-1; between them the vectors
+// are interpolated linearly (error below a milliarcsecond for a 10' frame).
+export function worldAt(grid, px, py) {
+  if (!grid || !grid.vectors) return null;
+  const { columns, rows, width, height, vectors } = grid;
+  const u = width > 1 ? (px / (width - 1)) * (columns - 1) : 0;
+  const v = height > 1 ? (py / (height - 1)) * (rows - 1) : 0;
+  const i = Math.max(0, Math.min(columns - 2, Math.floor(u)));
+  const j = Math.max(0, Math.min(rows - 2, Math.floor(v)));
+  const fu = u - i, fv = v - j;
+  const at = (a, b, k) => vectors[3 * (b * columns + a) + k];
+  const mix = (k) =>
+    (1 - fv) * ((1 - fu) * at(i, j, k) + fu * at(i + 1, j, k)) +
+    fv * ((1 - fu) * at(i, j + 1, k) + fu * at(i + 1, j + 1, k));
+  const [x, y, z] = [mix(0), mix(1), mix(2)];
+  const norm = Math.hypot(x, y, z);
+  if (!(norm > 0.5)) return null;  // NaN too: no sky at this pixel
+  const ra = (Math.atan2(y, x) * 180) / Math.PI;
+  return { ra: (ra + 360) % 360, dec: (Math.asin(z / norm) * 180) / Math.PI };
+}
+
+// The three fields of `value` degrees (or hours); rounding carries over, so 59.99 never shows as 60.0.
+function fields(value, digits) {
+  const scale = 10 ** digits;
+  const total = Math.round(Math.abs(value) * 3600 * scale);
+  const two = (number) => String(number).padStart(2, "0");
+  return {
+    units: Math.floor(total / (3600 * scale)),
+    minutes: two(Math.floor(total / (60 * scale)) % 60),
+    seconds: ((total % (60 * scale)) / scale).toFixed(digits).padStart(digits + 3, "0"),
+  };
+}
+
+export function formatRA(ra) {
+  const { units, minutes, seconds } = fields((((ra % 360) + 360) % 360) / 15, 2);
+  return `${String(units % 24).padStart(2, "0")}h${minutes}m${seconds}s`;
+}
+
+export function formatDec(dec) {
+  const { units, minutes, seconds } = fields(dec, 1);
+  return `${dec < 0 ? "−" : "+"}${String(units).padStart(2, "0")}°${minutes}′${seconds}″`;
+}
+
+export function formatDegrees(ra, dec) {
+  return `${ra.toFixed(5)}, ${dec < 0 ? "−" : "+"}${Math.abs(dec).toFixed(5)}`;
+}
+
+// A number with the SI prefix that keeps it between 1 and 1000, as radio astronomers write it (µJy, mJy).
+export function formatValue(value, unit) {
+  if (!Number.isFinite(value)) return "blank";
+  const prefixes = [[1e9, "G"], [1e6, "M"], [1e3, "k"], [1, ""], [1e-3, "m"], [1e-6, "µ"], [1e-9, "n"], [1e-12, "p"]];
+  if (!unit || !/^(Jy|K|V|W)/.test(unit)) return `${Number(value.toPrecision(4))}${unit ? ` ${unit}` : ""}`;
+  const size = Math.abs(value);
+  const [factor, prefix] = prefixes.find(([f]) => size >= f * 0.9995) ?? [1e-12, "p"];
+  return size === 0 ? `0 ${unit}` : `${(value / factor).toPrecision(4)} ${prefix}${unit}`;
+}
+
+// A round length for a scale bar that fills at most `share` of `span` (arcseconds).
+export function niceAngle(span, share = 0.3) {
+  const steps = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18000, 36000];
+  const most = span * share;
+  const length = steps.filter((step) => step <= most).pop() ?? steps[0];
+  const label = length >= 3600 ? `${length / 3600}°` : length >= 60 ? `${length / 60}′` : `${length}″`;
+  return { length, label };
+}
