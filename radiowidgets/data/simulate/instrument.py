@@ -1,0 +1,216 @@
+"""What an interferometer does to the sky: uv coverage, correlated noise, missing spacings and calibration errors."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import fft
+
+from radiowidgets.data.simulate.render import covariance
+
+_THREADS = 2  # pocketfft gives the same bits for any number of threads
+_BLOCK = 1 << 20  # pixels of noise drawn by one generator; fixed, so that the noise does not depend on threads
+
+
+def beam_covariance(bmaj: float, bmin: float, bpa: float, pixel_scale: float) -> tuple[float, float, float]:
+    """Covariance (xx, yy, xy) in pixels of a beam of FWHM `bmaj` x `bmin` arcsec at `bpa` degrees east of north.
+
+    East is towards smaller x, as in any map with CDELT1 < 0.
+    """
+    xx, yy, xy = covariance(bmaj / pixel_scale, bmin / pixel_scale, np.radians(bpa) + np.pi / 2)
+    return float(xx), float(yy), float(xy)
+
+
+def _frequencies(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Spatial frequencies (v column, u row) in cycles per pixel of a real FFT."""
+    return fft.fftfreq(shape[0])[:, None].astype(np.float32), fft.rfftfreq(shape[1])[None, :].astype(np.float32)
+
+
+def beam_transfer(shape: tuple[int, int], beam: tuple[float, float, float]) -> np.ndarray:
+    """Fourier transform of a Gaussian beam of unit flux on the grid of a real FFT."""
+    v, u = _frequencies(shape)
+    xx, yy, xy = beam
+    return np.exp(-2 * np.pi**2 * (xx * u * u + yy * v * v + 2 * xy * u * v)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Array:
+    """An interferometer, as far as a map shows it.
+
+    Parameters
+    ----------
+    antennas : number of antennas
+    layout : 'core' (a dense core and a sparse outside, as ASKAP, MeerKAT and SKA1-Mid) or 'y' (three arms, as the VLA)
+    hours : length of the track; a snapshot leaves the arms of a Y as spokes round bright sources
+    declination : of the field, degrees
+    latitude : of the site, degrees
+    robust : weighting from -2 (uniform) to 2 (natural), in the sense of Briggs (1995)
+    longest : longest baseline in units of 1 / beam FWHM
+    shortest : shortest baseline in the same unit: larger structures are lost
+    """
+
+    antennas: int = 36
+    layout: str = "core"
+    hours: float = 8.0
+    declination: float = -50.0
+    latitude: float = -27.0
+    robust: float = 0.0
+    longest: float = 0.85
+    shortest: float = 0.008
+
+    def positions(self, rng: np.random.Generator) -> np.ndarray:
+        """East and north of each antenna, in units of the longest baseline."""
+        n = self.antennas
+        if self.layout == "y":
+            arm = np.arange(n) % 3
+            radius = 0.577 * ((np.arange(n) // 3 + 1) / np.ceil(n / 3)) ** 1.716
+            angle = np.radians(5.0 + 120.0 * arm)
+        else:
+            radius = 0.5 * rng.uniform(0.02, 1.0, n) ** 1.3
+            angle = rng.uniform(0, 2 * np.pi, n)
+        return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+
+    def tracks(self, rng: np.random.Generator, steps: int = 48) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """u, v (in units of the longest baseline, shape (baselines, steps)) and the antenna pair of each baseline."""
+        east, north = self.positions(rng).T
+        latitude, declination = np.radians(self.latitude), np.radians(self.declination)
+        first, second = np.triu_indices(self.antennas, 1)
+        de, dn = (east[second] - east[first])[:, None], (north[second] - north[first])[:, None]
+        x, y, z = -np.sin(latitude) * dn, de, np.cos(latitude) * dn
+        hour = np.linspace(-0.5, 0.5, steps) * np.radians(15.0 * self.hours)
+        u = np.sin(hour) * x + np.cos(hour) * y
+        v = -np.sin(declination) * (np.cos(hour) * x - np.sin(hour) * y) + np.cos(declination) * z
+        return u, v, np.stack([first, second])
+
+
+class Coverage:
+    """The uv plane of an array, gridded for stamps of `size` pixels at the map's pixel scale.
+
+    Visibilities are gridded into a density D(u, v). A weight B / (D + e) makes the beam follow the requested Gaussian
+    transfer function B: e = 0 is uniform weighting, a large e natural weighting with a taper, like the robust parameter
+    of Briggs (1995). The noise of the map then has the power spectrum B^2 D / (D + e)^2, and vanishes on scales larger
+    than the shortest baseline sees.
+    """
+
+    def __init__(self, array: Array, beam: tuple[float, float, float], rng: np.random.Generator, size: int = 512):
+        self.size = size
+        fwhm = 2.3548 * (beam[0] * beam[1] - beam[2] ** 2) ** 0.25  # pixels
+        u, v, self.pairs = array.tracks(rng)
+        scale = array.longest / fwhm * size  # cells
+        # A map is real: the conjugate half of the plane is folded onto u >= 0.
+        flip = u < 0
+        u, v = np.where(flip, -u, u) * scale, np.where(flip, -v, v) * scale
+        self.conjugate = flip
+        columns = size // 2 + 1
+        self.cell = (np.rint(v).astype(int) % size) * columns + np.minimum(np.rint(u).astype(int), columns - 1)
+        long_enough = np.hypot(u, v) >= array.shortest / fwhm * size
+        self.cell[~long_enough] = -1
+        self.shape = (size, columns)
+        density = self._gridded(np.ones(self.cell.shape))
+        # Each visibility covers the extent of the dishes, not a point.
+        row, column = np.meshgrid(np.minimum(np.arange(size), size - np.arange(size)), np.arange(columns), indexing="ij")
+        image = fft.irfft2(density, (size, size), workers=_THREADS)
+        footprint = np.exp(-0.5 * ((np.minimum(np.arange(size), size - np.arange(size)) / (0.16 * size)) ** 2))
+        density = np.maximum(fft.rfft2(image * footprint * footprint[:, None], workers=_THREADS).real, 0.0)
+        hole = 1.0 - np.exp(-((np.hypot(row, column) / max(array.shortest / fwhm * size, 0.5)) ** 4))
+        density *= hole
+        used = density[density > 0.01 * density.max()]
+        self.epsilon = float(np.median(used)) * 10.0**array.robust
+        self.beam = beam_transfer((size, size), beam)
+        self.weight = self.beam / (density + self.epsilon)
+        self.transfer = density * self.weight
+        power = density * self.weight**2
+        self.power = power / power.max()
+
+    def _gridded(self, values: np.ndarray) -> np.ndarray:
+        good = self.cell >= 0
+        cells = self.shape[0] * self.shape[1]
+        if np.iscomplexobj(values):
+            values = np.where(self.conjugate, values.conj(), values)
+            real = np.bincount(self.cell[good], values.real[good], cells)
+            return (real + 1j * np.bincount(self.cell[good], values.imag[good], cells)).reshape(self.shape)
+        return np.bincount(self.cell[good], values[good], cells).reshape(self.shape)
+
+    def noise_power(self, shape: tuple[int, int]) -> np.ndarray:
+        """The noise power spectrum on the grid of a real FFT of a map, relative to its maximum."""
+        v, u = _frequencies(shape)
+        rows = np.abs(v) * self.size
+        sign = np.where(v < 0, -1, 1)
+        row = np.minimum(rows.astype(int), self.size // 2 - 1)
+        column = np.minimum((u * self.size).astype(int), self.shape[1] - 2)
+        fy, fx = (rows - row).astype(np.float32), (u * self.size - column).astype(np.float32)
+        low, high = (sign * row) % self.size, (sign * (row + 1)) % self.size
+        power = self.power.astype(np.float32)
+        return (
+            power[low, column] * (1 - fy) * (1 - fx)
+            + power[low, column + 1] * (1 - fy) * fx
+            + power[high, column] * fy * (1 - fx)
+            + power[high, column + 1] * fy * fx
+        )
+
+    def dirty_beam(self) -> np.ndarray:
+        """The point-spread function, peak 1, centred on pixel (size // 2, size // 2)."""
+        image = fft.fftshift(fft.irfft2(self.transfer, (self.size, self.size), workers=_THREADS))
+        return image / image.max()
+
+    def error_beam(self, rng: np.random.Generator, amplitude: float, phase: float, intervals: int = 6) -> np.ndarray:
+        """What calibration errors leave round a source of flux 1 after deconvolution, centred in the stamp.
+
+        Each antenna has a gain that is wrong by `amplitude` (relative) and `phase` (radians), constant within each of
+        `intervals` solution intervals: the residual visibilities g_i conj(g_j) - 1 make rings, spokes and arcs.
+        """
+        antennas = int(self.pairs.max()) + 1
+        steps = self.cell.shape[1]
+        gains = rng.normal(size=(2, antennas, intervals)) * np.array([amplitude, phase])[:, None, None]
+        gains = (1.0 + gains[0]) * np.exp(1j * gains[1])
+        gains = gains[:, np.arange(steps) * intervals // steps]
+        residual = gains[self.pairs[0]] * gains[self.pairs[1]].conj() - 1.0
+        image = fft.irfft2(self._gridded(residual) * self.weight, (self.size, self.size), workers=_THREADS)
+        peak = fft.irfft2(self.transfer, (self.size, self.size), workers=_THREADS)[0, 0]
+        return fft.fftshift(image) / peak
+
+
+def white_noise(shape: tuple[int, int], seed: np.random.SeedSequence) -> np.ndarray:
+    """Unit white noise in float32, block by block from generators of its own."""
+    noise = np.empty(shape[0] * shape[1], np.float32)
+    blocks = range(0, noise.size, _BLOCK)
+    for start, child in zip(blocks, seed.spawn(len(blocks)), strict=True):
+        np.random.default_rng(child).standard_normal(out=noise[start : start + _BLOCK], dtype=np.float32)
+    return noise.reshape(shape)
+
+
+def correlated_noise(shape: tuple[int, int], power: np.ndarray, seed: np.random.SeedSequence) -> np.ndarray:
+    """Noise of unit variance with the given power spectrum (on the grid of a real FFT)."""
+    spectrum = fft.rfft2(white_noise(shape, seed), workers=_THREADS)
+    spectrum *= np.sqrt(power)
+    noise = fft.irfft2(spectrum, shape, workers=_THREADS, overwrite_x=True)
+    # The variance that is expected, not the one of this realisation: a small map would otherwise be rescaled.
+    weight = np.full(power.shape[1], 2.0)
+    weight[0] = 1.0
+    if shape[1] % 2 == 0:
+        weight[-1] = 1.0
+    noise /= np.float32(np.sqrt(np.sum(power * weight, dtype=np.float64) / (shape[0] * shape[1])))
+    return noise
+
+
+def without_short_spacings(image: np.ndarray, scale: float) -> np.ndarray:
+    """Remove structure larger than about `scale` pixels: bright emission then sits in a negative bowl.
+
+    The sky is multiplied in the uv plane by 1 - exp(-(pi scale q / 2)^2 / ln 2), q in cycles per pixel; the map is
+    padded so that nothing wraps round.
+    """
+    pad = int(min(2 * scale, 512))
+    padded = tuple(fft.next_fast_len(n + pad, real=True) for n in image.shape)
+    spectrum = fft.rfft2(image, padded, workers=_THREADS)
+    v, u = _frequencies(padded)
+    spectrum *= 1.0 - np.exp(-((np.pi * scale / 2) ** 2 / np.log(2)) * (u * u + v * v))
+    return fft.irfft2(spectrum, padded, workers=_THREADS, overwrite_x=True)[: image.shape[0], : image.shape[1]]
+
+
+def add_stamp(image: np.ndarray, stamp: np.ndarray, x: float, y: float, factor: float) -> None:
+    """Add a stamp whose centre pixel (n // 2, n // 2) falls on the pixel nearest to (x, y), clipped at the border."""
+    half = stamp.shape[0] // 2
+    left, bottom = round(x) - half, round(y) - half
+    x0, y0 = max(left, 0), max(bottom, 0)
+    x1, y1 = min(left + stamp.shape[1], image.shape[1]), min(bottom + stamp.shape[0], image.shape[0])
+    if x1 > x0 and y1 > y0:
+        image[y0:y1, x0:x1] += factor * stamp[y0 - bottom : y1 - bottom, x0 - left : x1 - left]
