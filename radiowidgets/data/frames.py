@@ -1,0 +1,816 @@
+"""`FrameSet`: many rectangular pieces of maps, as views; no pixel is copied or stored until it is asked for."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from radiowidgets.data.headers import slug
+from radiowidgets.data.maps import SkyMap
+from radiowidgets.errors import FrameError, ParameterError, check_one_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from astropy.wcs import WCS
+    from radio_beam import Beam
+
+# Bytes of pixels that one strip may hold.
+STRIP_BYTES = 64 * 2**20
+MAX_FRAMES = 20_000_000
+MAX_SIDE = 2**20
+IMAGES = "images"  # stands for the map in tables of frames that have none
+
+
+class NoiseTable(NamedTuple):
+    """Local background and noise of each frame, in the unit of its map, and the fraction of blank pixels: float32."""
+
+    background: np.ndarray
+    rms: np.ndarray
+    blank_fraction: np.ndarray
+
+
+class Strip(NamedTuple):
+    """A piece of a map that holds some frames completely.
+
+    Frame i of `indices` is ``pixels[y - y0 : y - y0 + height, x - x0 : x - x0 + width]``, where x, y, width and height
+    are ``frames.x[i]`` and so on. Pixels outside the map are NaN.
+    """
+
+    indices: np.ndarray
+    y0: int
+    pixels: np.ndarray
+    x0: int
+
+
+class Frame:
+    """One frame of a `FrameSet`: a box of a map, with pixels and meaning read when asked for.
+
+    Attributes
+    ----------
+    frame_id : str
+    map : str
+        Name of the map.
+    x, y : int
+        Lower-left pixel in the map, from 0.
+    width, height : int
+        In pixels.
+    """
+
+    def __init__(self, frames: "FrameSet", index: int) -> None:
+        self._frames = frames
+        self.index = index
+        self.x, self.y = int(frames.x[index]), int(frames.y[index])
+        self.width, self.height = int(frames.width[index]), int(frames.height[index])
+        self.map = frames.map_names[frames.map_codes[index]]
+        self.frame_id = frames.frame_id(index)
+
+    def __repr__(self) -> str:
+        return f"<Frame {self.frame_id}>"
+
+    @property
+    def sky(self) -> SkyMap | None:
+        """The map that the frame is a piece of; None for an image without a map."""
+        return self._frames.maps.get(self.map)
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """float32 (height, width), or (height, width, channels) for a colour image; outside the map NaN."""
+        pixels = self._frames.pixels([self.index])[0]
+        return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+
+    @property
+    def wcs(self) -> "WCS | None":
+        """Celestial coordinates of the frame's own pixels."""
+        sky = self.sky
+        if sky is None or sky.wcs is None:
+            return None
+        wcs = sky.wcs.deepcopy()
+        wcs.wcs.crpix -= (self.x, self.y)
+        wcs.wcs.set()
+        return wcs
+
+    @property
+    def beam(self) -> "Beam | None":
+        """Synthesised beam of the map."""
+        return None if self.sky is None else self.sky.beam
+
+    @property
+    def rms(self) -> float:
+        """Local noise; the noise of all frames is measured on first use."""
+        return float(self._frames.noise.rms[self.index])
+
+    @property
+    def background(self) -> float:
+        """Local background; the noise of all frames is measured on first use."""
+        return float(self._frames.noise.background[self.index])
+
+    @property
+    def ra(self) -> float:
+        """ICRS right ascension of the centre in degrees; NaN where it is not known."""
+        return self._centre()[0]
+
+    @property
+    def dec(self) -> float:
+        """ICRS declination of the centre in degrees; NaN where it is not known."""
+        return self._centre()[1]
+
+    def _centre(self) -> tuple[float, float]:
+        if self.sky is None:
+            return float("nan"), float("nan")
+        ra, dec = self.sky.pixel_to_sky(self.x + (self.width - 1) / 2, self.y + (self.height - 1) / 2)
+        return float(ra), float(dec)
+
+
+class FrameSet:
+    """Many frames of one or several maps, or images without a map.
+
+    Usually made by `cut_windows` or `FrameSet.from_images`.
+
+    Parameters
+    ----------
+    maps : SkyMap, sequence or mapping of SkyMap
+    map_codes : array_like of int, shape (n,)
+        Position in `maps` of each frame's map.
+    x, y : array_like of int, shape (n,)
+        Lower-left pixel of each frame, from 0; a frame may lie partly outside its map, where it is blank.
+    width, height : array_like of int, shape (n,) or scalar
+    ids : sequence of str, optional
+        Default: ``<map>-x01280-y00896-256x256``, generated when asked for.
+
+    Attributes
+    ----------
+    maps : dict of str to SkyMap
+    map_names : list of str
+    map_codes, x, y, width, height : ndarray of int32, shape (n,)
+    """
+
+    def __init__(
+        self,
+        maps: SkyMap | Sequence[SkyMap] | Mapping[str, SkyMap],
+        map_codes: Any,
+        x: Any,
+        y: Any,
+        width: Any,
+        height: Any,
+        *,
+        ids: Sequence[str] | None = None,
+    ) -> None:
+        skies = _as_list(maps)
+        self.maps: dict[str, SkyMap] = _named(skies)
+        self.map_names: list[str] = list(self.maps)
+        codes, x, y, width, height = np.broadcast_arrays(
+            *(
+                np.atleast_1d(_integers(name, value))
+                for name, value in (
+                    ("map_codes", map_codes),
+                    ("x", x),
+                    ("y", y),
+                    ("width", width),
+                    ("height", height),
+                )
+            )  # fmt: skip
+        )
+        if codes.size and (codes.min() < 0 or codes.max() >= len(skies)):
+            raise FrameError(
+                f"map code {int(codes.max())} does not exist: there are {len(skies)} maps, from 0."
+            )
+        # two entries may be the same map under one name
+        position = {name: code for code, name in enumerate(self.map_names)}
+        codes = np.array([position[sky.name] for sky in skies], dtype=np.int32)[codes]
+        if codes.size:
+            if width.min() < 1 or height.min() < 1 or width.max() > MAX_SIDE or height.max() > MAX_SIDE:
+                raise FrameError(
+                    f"frames of {int(width.min())}x{int(height.min())} to {int(width.max())}x{int(height.max())} pixels; "
+                    f"sides must be from 1 to {MAX_SIDE}."
+                )
+            shapes = np.array([self.maps[name].shape for name in self.map_names], dtype=np.int64)[codes]
+            outside = (x + width <= 0) | (y + height <= 0) | (x >= shapes[:, 1]) | (y >= shapes[:, 0])
+            if outside.any():
+                k = int(np.argmax(outside))
+                raise FrameError(
+                    f"{int(outside.sum())} frames lie outside their map, the first at x={int(x[k])}, y={int(y[k])} of "
+                    f"map {self.map_names[codes[k]]}; leave them out."
+                )
+        self._set(codes, x, y, width, height, ids)
+
+    def _set(self, codes: Any, x: Any, y: Any, width: Any, height: Any, ids: Any = None) -> None:
+        def fixed(values: Any) -> np.ndarray:
+            array = np.ascontiguousarray(values, dtype=np.int32).view()
+            array.flags.writeable = False
+            return array
+
+        self.map_codes, self.x, self.y = fixed(codes), fixed(x), fixed(y)
+        self.width, self.height = fixed(width), fixed(height)
+        self._images: list[np.ndarray] | None = None
+        self._ids: np.ndarray | None = None
+        self._index: dict[str, int] | None = None
+        self._sky: tuple[np.ndarray, np.ndarray] | None = None
+        self._noise: NoiseTable | None = None
+        self._given_ids = ids is not None
+        if ids is not None:
+            self._ids = np.array([str(frame_id) for frame_id in ids], dtype=object)
+            if len(self._ids) != len(self):
+                raise FrameError(f"{len(self._ids)} ids for {len(self)} frames; give one each.")
+            if len(set(self._ids)) != len(self._ids):
+                raise FrameError("the ids are not unique; give each frame its own.")
+
+    @classmethod
+    def from_images(cls, images: Any, ids: Sequence[str] | None = None) -> "FrameSet":
+        """Make frames of images that belong to no map, each (h, w) or (h, w, channels).
+
+        Parameters
+        ----------
+        images : sequence of arrays, or array of shape (n, h, w) or (n, h, w, channels)
+        ids : sequence of str, optional
+            Default: ``image-000001`` and so on.
+        """
+        arrays = []
+        for position, image in enumerate(images):
+            array = np.asarray(image)
+            if array.ndim not in (2, 3) or 0 in array.shape or array.dtype.kind not in "fiub":
+                raise FrameError(
+                    f"image {position} has shape {array.shape} and type {array.dtype}; give (h, w) or (h, w, channels)."
+                )
+            arrays.append(array)
+        if len({array.shape[2] if array.ndim == 3 else 1 for array in arrays}) > 1:
+            raise FrameError("the images have different numbers of channels; give them separately.")
+        frames = cls.__new__(cls)
+        frames.maps, frames.map_names = {}, [IMAGES]
+        n = len(arrays)
+        zeros = np.zeros(n, dtype=np.int32)
+        if ids is None:
+            ids = [f"image-{k:06d}" for k in range(1, n + 1)]
+        frames._set(zeros, zeros, zeros, [a.shape[1] for a in arrays], [a.shape[0] for a in arrays], ids)
+        frames._images = arrays
+        return frames
+
+    @classmethod
+    def from_table(
+        cls,
+        table: "pd.DataFrame",
+        maps: SkyMap | Sequence[SkyMap] | Mapping[str, SkyMap] | None = None,
+        *,
+        images: Any = None,
+    ) -> "FrameSet":
+        """Make the frames that a table lists, in its order; the inverse of `to_table`.
+
+        Parameters
+        ----------
+        table : pandas.DataFrame
+            Columns map, x, y, width, height; frame_id, and background, rms, blank_fraction, are kept where present.
+        maps : SkyMap, sequence or mapping
+            Every map that the table names.
+        images : sequence of arrays, optional
+            For a table of images without a map: the images, in the order of the table.
+
+        Raises
+        ------
+        FrameError
+            If a column or a map is missing, or a value makes no sense.
+        """
+        missing = [name for name in ("map", "x", "y", "width", "height") if name not in table.columns]
+        if missing:
+            raise FrameError(
+                f"the table of frames has no column {', '.join(missing)}; it was not written by radiowidgets."
+            )
+        ids = None
+        if "frame_id" in table.columns:
+            ids = [str(value) for value in table["frame_id"]]
+        if images is not None:
+            frames = cls.from_images(images, ids)
+        else:
+            known = _named(_as_list([] if maps is None else maps))
+            names, codes = np.unique(
+                np.array([str(name) for name in table["map"]], dtype=object), return_inverse=True
+            )
+            absent = [name for name in names if name not in known]
+            if absent:
+                raise FrameError(
+                    f"the frames need map {', '.join(map(repr, absent[:5]))}, which is not given; pass it in maps."
+                )
+            order = list(known)
+            numbers = np.array([order.index(name) for name in names], dtype=np.int32)
+            frames = cls(
+                known,
+                numbers[codes] if len(table) else np.zeros(0, np.int32),
+                *(table[name].to_numpy() for name in ("x", "y", "width", "height")),
+            )
+            if ids is not None and not np.array_equal(np.array(ids, dtype=object), frames.frame_ids):
+                frames._set(frames.map_codes, frames.x, frames.y, frames.width, frames.height, ids)
+        if all(name in table.columns for name in NoiseTable._fields):
+            frames.noise = NoiseTable(*(table[name].to_numpy() for name in NoiseTable._fields))
+        return frames
+
+    # ---------------------------------------------------------------------------------------------------------------
+    # the table
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __repr__(self) -> str:
+        what = "images" if self._images is not None else f"{len(self.maps)} map" + "s" * (len(self.maps) != 1)
+        return f"<FrameSet: {len(self)} frames of {what}>"
+
+    def __getitem__(self, index: int) -> Frame:
+        return Frame(self, self._checked(index))
+
+    def __iter__(self) -> Iterator[Frame]:
+        return (Frame(self, index) for index in range(len(self)))
+
+    def _checked(self, index: int) -> int:
+        position = int(index)
+        if position < 0:
+            position += len(self)
+        if not 0 <= position < len(self):
+            raise IndexError(f"frame {index} does not exist: there are {len(self)}, from 0.")
+        return position
+
+    def frame_id(self, index: int) -> str:
+        """Return the id of one frame without making all of them."""
+        if self._ids is not None:
+            return str(self._ids[index])
+        return make_frame_id(
+            self.map_names[self.map_codes[index]],
+            self.x[index],
+            self.y[index],
+            self.width[index],
+            self.height[index],
+        )
+
+    @property
+    def frame_ids(self) -> np.ndarray:
+        """Ids of all frames, an object array of str; generated on first use."""
+        if self._ids is None:
+            ids = _texts(self.map_codes, lambda code: self.map_names[code])
+            ids = ids + _texts(self.x, lambda value: f"-x{value:05d}")
+            ids = ids + _texts(self.y, lambda value: f"-y{value:05d}")
+            ids = ids + _texts(self.width, lambda value: f"-{value}x")
+            self._ids = ids + _texts(self.height, str)
+            self._ids.flags.writeable = False
+        return self._ids
+
+    def index_of(self, frame_id: str) -> int:
+        """Return the position of a frame.
+
+        Raises
+        ------
+        FrameError
+            If there is no such frame.
+        """
+        if self._index is None:
+            ids = self.frame_ids
+            self._index = dict(zip(reversed(ids), range(len(ids) - 1, -1, -1), strict=True))
+        try:
+            return self._index[frame_id]
+        except KeyError:
+            raise FrameError(f"there is no frame {frame_id!r}; the first is {self._first()}.") from None
+
+    def _first(self) -> str:
+        return repr(self.frame_id(0)) if len(self) else "none: the set is empty"
+
+    def select(self, indices: Any) -> "FrameSet":
+        """Return the frames at these positions (integers, or a boolean mask), in that order."""
+        indices = self._positions(indices)
+        out = FrameSet.__new__(FrameSet)
+        out.maps, out.map_names = self.maps, self.map_names
+        out._set(*(column[indices] for column in (self.map_codes, self.x, self.y, self.width, self.height)))
+        if self._images is not None:
+            out._images = [self._images[k] for k in indices]
+        if self._ids is not None:
+            out._ids = self._ids[indices]
+        out._given_ids = self._given_ids
+        if self._sky is not None:
+            out._sky = (self._sky[0][indices], self._sky[1][indices])
+        if self._noise is not None:
+            out._noise = NoiseTable(*(column[indices] for column in self._noise))
+        return out
+
+    def _positions(self, indices: Any) -> np.ndarray:
+        array = np.atleast_1d(np.asarray(indices))
+        if array.dtype == bool:
+            if array.shape != (len(self),):
+                raise ParameterError(
+                    f"the mask has shape {array.shape}; it needs one value for each of {len(self)} frames."
+                )
+            return np.flatnonzero(array)
+        if array.size == 0:
+            return np.zeros(0, dtype=np.int64)
+        if array.dtype.kind not in "iu" or array.ndim != 1:
+            raise ParameterError(
+                f"frames are chosen by whole numbers, not by {array.dtype} of shape {array.shape}."
+            )
+        array = np.where(array < 0, array + len(self), array).astype(np.int64)
+        if array.min() < 0 or array.max() >= len(self):
+            raise FrameError(f"frame {int(array.max())} does not exist: there are {len(self)}, from 0.")
+        return array
+
+    @property
+    def ra(self) -> np.ndarray:
+        """ICRS right ascension of the centres in degrees, float64; NaN where it is not known."""
+        return self._centres()[0]
+
+    @property
+    def dec(self) -> np.ndarray:
+        """ICRS declination of the centres in degrees, float64; NaN where it is not known."""
+        return self._centres()[1]
+
+    def _centres(self) -> tuple[np.ndarray, np.ndarray]:
+        if self._sky is None:
+            ra, dec = np.full(len(self), np.nan), np.full(len(self), np.nan)
+            for code, name in enumerate(self.map_names):
+                sky = self.maps.get(name)
+                if sky is None or sky.wcs is None:
+                    continue
+                mine = np.flatnonzero(self.map_codes == code)
+                x = self.x[mine] + (self.width[mine] - 1) / 2
+                y = self.y[mine] + (self.height[mine] - 1) / 2
+                ra[mine], dec[mine] = sky.pixel_to_sky(x, y)
+            self._sky = (ra, dec)
+        return self._sky
+
+    @property
+    def noise(self) -> NoiseTable:
+        """Background, rms and blank fraction of each frame; measured on first use, all frames at once."""
+        if self._noise is None:
+            from radiowidgets.data.sources import measure_noise  # it builds on this module
+
+            self._noise = NoiseTable(*measure_noise(self))
+        return self._noise
+
+    @noise.setter
+    def noise(self, value: Sequence[np.ndarray]) -> None:
+        table = NoiseTable(*(np.ascontiguousarray(column, dtype=np.float32) for column in value))
+        for name, column in zip(NoiseTable._fields, table, strict=True):
+            if column.shape != (len(self),):
+                raise FrameError(
+                    f"{name} has shape {column.shape}; it needs one value for each of {len(self)} frames."
+                )
+        self._noise = table
+
+    @property
+    def table(self) -> "pd.DataFrame":
+        """One row a frame: frame_id, map, x, y, width, height, ra, dec, background, rms, blank_fraction."""
+        return self.to_table()
+
+    def to_table(self, *, noise: bool = True) -> "pd.DataFrame":
+        """Return the frames as a table, with or without their noise (measured on first use)."""
+        import pandas as pd
+
+        columns: dict[str, Any] = {
+            "frame_id": self.frame_ids,
+            "map": _texts(self.map_codes, lambda code: self.map_names[code]),
+            "x": self.x,
+            "y": self.y,
+            "width": self.width,
+            "height": self.height,
+            "ra": self.ra,
+            "dec": self.dec,
+        }
+        if noise:
+            columns.update(self.noise._asdict())
+        return pd.DataFrame(columns)
+
+    # ---------------------------------------------------------------------------------------------------------------
+    # pixels
+
+    def strips(self, indices: Any = None) -> Iterator[Strip]:
+        """Read the frames in one pass over their maps, strip by strip.
+
+        Frames of one map that lie close together in y share a strip, so that overlapping windows are read from the
+        disk about once; a strip holds at most about 64 MB, unless one frame is larger.
+
+        Parameters
+        ----------
+        indices : array_like of int, optional
+            Only these frames.
+
+        Yields
+        ------
+        Strip
+            ``(indices, y0, pixels, x0)``; each frame is in exactly one strip. Images without a map come one by one,
+            the mean of their channels.
+        """
+        chosen = np.arange(len(self)) if indices is None else self._positions(indices)
+        if self._images is not None:
+            for k in chosen:
+                image = np.asarray(self._images[k], dtype=np.float32)
+                if image.ndim == 3:
+                    image = image.mean(axis=2)
+                image = np.array(image, dtype=np.float32, order="C")
+                image[np.isinf(image)] = np.nan
+                yield Strip(np.array([k]), 0, image, 0)
+            return
+        codes = self.map_codes[chosen]
+        for code in np.unique(codes):
+            sky = self.maps[self.map_names[code]]
+            for group, y0, y1, x0, x1 in self._groups(chosen[codes == code]):
+                yield Strip(group, y0, _read_padded(sky, y0, y1, x0, x1), x0)
+
+    def _groups(self, mine: np.ndarray) -> Iterator[tuple[np.ndarray, int, int, int, int]]:
+        """Share the frames of one map out among boxes (y0, y1, x0, x1) that are each worth reading at once."""
+        mine = mine[np.lexsort((self.x[mine], self.y[mine]))]
+        x, y = self.x[mine].astype(np.int64), self.y[mine].astype(np.int64)
+        x1, y1 = x + self.width[mine], y + self.height[mine]
+        starts = np.flatnonzero(np.r_[True, y[1:] != y[:-1]])
+        ends = np.r_[starts[1:], len(mine)]
+        bottom, top = y[starts], np.maximum.reduceat(y1, starts)
+        across = int(x1.max() - x.min())
+        first = 0
+        while first < len(starts):
+            last, reach = first, int(top[first])
+            while last + 1 < len(starts):
+                further = max(reach, int(top[last + 1]))
+                if (further - bottom[first]) * across * 4 > STRIP_BYTES:
+                    break
+                last, reach = last + 1, further
+            yield from self._split(mine, x, x1, y, y1, np.arange(starts[first], ends[last]))
+            first = last + 1
+
+    @staticmethod
+    def _split(
+        mine: np.ndarray, x: np.ndarray, x1: np.ndarray, y: np.ndarray, y1: np.ndarray, rows: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, int, int, int, int]]:
+        """Cut a group that is too wide, or mostly empty, into smaller ones."""
+        low, high = int(y[rows].min()), int(y1[rows].max())
+        left, right = int(x[rows].min()), int(x1[rows].max())
+        area = (high - low) * (right - left)
+        used = int(((x1[rows] - x[rows]) * (y1[rows] - y[rows])).sum())
+        if len(rows) == 1 or (area * 4 <= STRIP_BYTES and used * 4 >= area):
+            yield mine[rows], low, high, left, right
+            return
+        if used * 4 < area and len(rows) < 4096:
+            for k in rows:  # a few lonely cutouts
+                yield mine[k : k + 1], int(y[k]), int(y1[k]), int(x[k]), int(x1[k])
+            return
+        order = rows[np.argsort(x[rows], kind="stable")]
+        columns = max(1, STRIP_BYTES // (4 * (high - low)))
+        start = 0
+        while start < len(order):
+            limit = int(x[order[start]]) + columns
+            inside = (
+                int(np.argmax(x1[order[start:]] > limit))
+                if x1[order[start:]].max() > limit
+                else len(order) - start
+            )
+            part = order[start : start + max(1, inside)]
+            yield mine[part], low, high, int(x[part].min()), int(x1[part].max())
+            start += len(part)
+
+    def pixels(self, indices: Any, size: int | None = None) -> np.ndarray:
+        """Return the pixels of some frames.
+
+        Parameters
+        ----------
+        indices : array_like of int
+        size : int, optional
+            Bring every frame to size x size: the mean over the area where it shrinks, bilinear where it grows. Needed
+            where the frames differ in size. A pixel is blank only where all that goes into it is blank.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, h, w, channels)
+            In the unit of the map; blank pixels, and those outside the map, are NaN. One channel for maps.
+        """
+        indices = self._positions(indices)
+        shapes = {(int(h), int(w)) for h, w in zip(self.height[indices], self.width[indices], strict=True)}
+        if size is not None:
+            _check_size("size", size)
+            target = (size, size)
+        elif len(shapes) > 1:
+            some = ", ".join(f"{w}x{h}" for h, w in sorted(shapes)[:4])
+            raise FrameError(f"the frames differ in size ({some} ...); pass size= to bring them to one.")
+        else:
+            target = next(iter(shapes), (0, 0))
+        if self._images is not None:
+            channels = {image.shape[2] if image.ndim == 3 else 1 for image in self._images}
+            out = np.empty((len(indices), *target, max(channels, default=1)), dtype=np.float32)
+            for position, k in enumerate(indices):
+                image = np.asarray(self._images[k], dtype=np.float32)
+                image = image[..., np.newaxis] if image.ndim == 2 else image
+                for channel in range(image.shape[2]):
+                    out[position, ..., channel] = resize(image[..., channel], target)
+            out[np.isinf(out)] = np.nan
+            return out
+        out = np.empty((len(indices), *target, 1), dtype=np.float32)
+        unique, inverse = np.unique(indices, return_inverse=True)
+        places = np.argsort(inverse, kind="stable")
+        bounds = np.searchsorted(inverse[places], np.arange(len(unique) + 1))
+        for strip in self.strips(unique):
+            for k in strip.indices:
+                top, left = int(self.y[k]) - strip.y0, int(self.x[k]) - strip.x0
+                frame = strip.pixels[top : top + int(self.height[k]), left : left + int(self.width[k])]
+                frame = resize(frame, target)
+                j = int(np.searchsorted(unique, k))
+                for position in places[bounds[j] : bounds[j + 1]]:
+                    out[position, ..., 0] = frame
+        return out
+
+    def batches(self, batch_size: int, size: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield ``(indices, pixels)`` for all frames in order, `batch_size` at a time; see `pixels`."""
+        _check_size("batch_size", batch_size)
+        for start in range(0, len(self), batch_size):
+            indices = np.arange(start, min(start + batch_size, len(self)))
+            yield indices, self.pixels(indices, size)
+
+    def network_input(self, size: int = 64, **options: Any) -> np.ndarray:
+        """Return the frames as models take them, float32 (n, size, size, 1) in [0, 1], blanks filled.
+
+        See `radiowidgets.data.preprocess.network_input`.
+        """
+        from radiowidgets.data.preprocess import network_input  # it builds on this module
+
+        return network_input(self, size=size, **options)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def cut_windows(
+    maps: SkyMap | Sequence[SkyMap] | Mapping[str, SkyMap],
+    size: int = 256,
+    step: int | None = None,
+    border: str = "flush",
+) -> FrameSet:
+    """Cut maps into square windows, as views: nothing is read.
+
+    Parameters
+    ----------
+    maps : SkyMap, or sequence or mapping of SkyMap
+    size : int
+        Side of a window in pixels. A map that is smaller gives one frame of its own size.
+    step : int, optional
+        From one window to the next, in pixels; default: half of `size`.
+    border : {'flush', 'drop'}
+        Whether a last window lies flush with the border, so that every pixel is covered, or is left out.
+
+    Returns
+    -------
+    FrameSet
+        Map by map, row by row from the bottom.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is out of range, or there would be more than 20 million frames.
+    FrameError
+        If two different maps have the same name.
+    """
+    _check_size("size", size)
+    if step is None:
+        step = max(1, size // 2)
+    _check_size("step", step)
+    check_one_of("border", border, ("flush", "drop"))
+    skies = list(_named(_as_list(maps)).values())
+    if not skies:
+        raise ParameterError("no map is given; pass at least one.")
+    grids = []
+    for sky in skies:
+        grids.append((_starts(sky.shape[0], size, step, border), _starts(sky.shape[1], size, step, border)))
+    count = sum(len(ys) * len(xs) for ys, xs in grids)
+    if count > MAX_FRAMES:
+        raise ParameterError(
+            f"size {size} and step {step} give {count} frames; {MAX_FRAMES} are allowed: take a larger step."
+        )
+    parts = []
+    for code, (sky, (ys, xs)) in enumerate(zip(skies, grids, strict=True)):
+        n = len(ys) * len(xs)
+        ny, nx = sky.shape
+        parts.append(
+            (
+                np.full(n, code, np.int32),
+                np.tile(xs, len(ys)),
+                np.repeat(ys, len(xs)),
+                np.full(n, min(size, nx), np.int32),
+                np.full(n, min(size, ny), np.int32),
+            )
+        )
+    return FrameSet(skies, *(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def make_frame_id(name: str, x: int, y: int, width: int, height: int) -> str:
+    """Return the id of a frame, stable and readable.
+
+    Examples
+    --------
+    >>> make_frame_id("emu", 1280, 896, 256, 256)
+    'emu-x01280-y00896-256x256'
+    """
+    return f"{name}-x{x:05d}-y{y:05d}-{width}x{height}"
+
+
+def resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Bring an image to another shape: mean over the area along axes that shrink, bilinear along axes that grow.
+
+    Blank (NaN) pixels do not count; a result is blank only where nothing else went into it.
+    """
+    if image.shape == shape:
+        return image
+    down, across = _weights(image.shape[0], shape[0]), _weights(image.shape[1], shape[1])
+    blank = np.isnan(image)
+    if not blank.any():
+        return down @ image @ across.T
+    total = down @ np.where(blank, np.float32(0), image) @ across.T
+    weight = down @ (~blank).astype(np.float32) @ across.T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(weight > 1e-6, total / weight, np.float32(np.nan))
+
+
+def _weights(n: int, m: int) -> np.ndarray:
+    """Return the (m, n) matrix that brings n samples to m; its rows sum to 1."""
+    if m == n:
+        return np.eye(n, dtype=np.float32)
+    out = np.zeros((m, n))
+    if m < n:
+        edges = np.arange(m + 1) * (n / m)
+        pixel = np.arange(n)
+        overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
+        out = np.clip(overlap, 0, None) * (m / n)
+    else:
+        centre = np.clip((np.arange(m) + 0.5) * (n / m) - 0.5, 0, n - 1)
+        low = np.minimum(centre.astype(int), n - 1)
+        high = np.minimum(low + 1, n - 1)
+        out[np.arange(m), low] += 1 - (centre - low)
+        out[np.arange(m), high] += centre - low
+    return out.astype(np.float32)
+
+
+def _starts(length: int, size: int, step: int, border: str) -> np.ndarray:
+    """Return the first pixels of the windows along one axis."""
+    if length <= size:
+        return np.zeros(1, dtype=np.int32)
+    starts = np.arange(0, length - size + 1, step, dtype=np.int32)
+    if border == "flush" and starts[-1] + size < length:
+        starts = np.append(starts, np.int32(length - size))
+    return starts
+
+
+def _texts(values: np.ndarray, text: Any) -> np.ndarray:
+    """Return an object array of ``text(value)``, calling it once for each different value."""
+    unique, inverse = np.unique(values, return_inverse=True)
+    return np.array([text(int(value)) for value in unique], dtype=object)[inverse]
+
+
+def _check_size(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= MAX_SIDE:
+        raise ParameterError(
+            f"{name} is {value!r}; give a whole number of pixels or frames from 1 to {MAX_SIDE}."
+        )
+
+
+def _integers(name: str, values: Any) -> np.ndarray:
+    array = np.asarray(values)
+    if array.size == 0:
+        return np.zeros(array.shape, dtype=np.int64)
+    if array.dtype.kind == "f":
+        rounded = np.rint(array)
+        if not np.array_equal(rounded, array):
+            raise FrameError(
+                f"{name} holds {array.reshape(-1)[0]!r}; frames lie on whole pixels: give integers."
+            )
+        array = rounded
+    elif array.dtype.kind not in "iu":
+        raise FrameError(f"{name} is of type {array.dtype}; give integers.")
+    if np.abs(array.astype(np.float64)).max() >= 2**30:
+        raise FrameError(f"{name} reaches {array.max()}; that is no pixel of a map.")
+    return array.astype(np.int64)
+
+
+def _as_list(maps: Any) -> list[SkyMap]:
+    if isinstance(maps, SkyMap):
+        maps = [maps]
+    elif isinstance(maps, Mapping):
+        maps = list(maps.values())
+    elif isinstance(maps, str | bytes) or not isinstance(maps, Sequence):
+        raise ParameterError(f"maps is {maps!r:.60}; give maps opened with SkyMap.open.")
+    for sky in maps:
+        if not isinstance(sky, SkyMap):
+            raise ParameterError(f"maps holds {sky!r:.60}; give maps opened with SkyMap.open.")
+    return list(maps)
+
+
+def _named(skies: Sequence[SkyMap]) -> dict[str, SkyMap]:
+    """Return the maps by name; the same map twice counts once, two different ones of one name are an error."""
+    out: dict[str, SkyMap] = {}
+    for sky in skies:
+        other = out.setdefault(sky.name, sky)
+        if other.fingerprint != sky.fingerprint:
+            first, second = (str(one.path or "a map in memory") for one in (other, sky))
+            raise FrameError(
+                f"two different maps are called {sky.name!r}: {first} and {second}; give one another name "
+                "(SkyMap.open(path, name=...))."
+            )
+    return out
+
+
+def _read_padded(sky: SkyMap, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+    """Read a box that may reach beyond the map; NaN there."""
+    ny, nx = sky.shape
+    inner = (max(0, y0), min(ny, y1), max(0, x0), min(nx, x1))
+    if inner == (y0, y1, x0, x1):
+        return sky.read(y0, y1, x0, x1)
+    out = np.full((y1 - y0, x1 - x0), np.nan, dtype=np.float32)
+    out[inner[0] - y0 : inner[1] - y0, inner[2] - x0 : inner[3] - x0] = sky.read(*inner)
+    return out
+
+
+__all__ = ["Frame", "FrameSet", "NoiseTable", "Strip", "cut_windows", "make_frame_id", "resize", "slug"]
