@@ -201,7 +201,7 @@ class LabelLog:
                     return None
             else:
                 target = self._target(event_id)
-            event = self._event(undoes=target.event_id)
+            event = self._event(undoes=target.event_id, frames=target.frames)
             self._save(event)
         return event
 
@@ -228,8 +228,8 @@ class LabelLog:
         return Event(checks.new_id(), counter, self.annotator, self.session, time=_now(), **what)
 
     def _save(self, event: Event) -> None:
-        size = len(event.to_line())
-        if size > checks.MAX_LINE_BYTES:
+        # A few frames are a short line whatever they are called.
+        if len(event.frames) > 100 and (size := len(event.to_line())) > checks.MAX_LINE_BYTES:
             raise LabelError(
                 f"Not saved: an action of {size} bytes on {len(event.frames)} frames; record it in parts."
             )
@@ -247,7 +247,7 @@ class LabelLog:
     def _retract(self, event: Event) -> None:
         """Undo an event that may have reached the disk although its author is told that it is not saved."""
         # Our own fold does not know the event, nor its counter.
-        undo = self._event(after=event.counter, undoes=event.event_id)
+        undo = self._event(after=event.counter, undoes=event.event_id, frames=event.frames)
         self._retractions.append(undo)
         self._fold.add(undo)
         # If this fails as well, it goes out with the next event that can be written; twice does no harm.
@@ -384,7 +384,7 @@ class LabelLog:
             for event in self._fold.events():
                 if annotator is not None and event.annotator != annotator:
                     continue
-                frame_ids = self._acted_on(event)
+                frame_ids = event.frame_ids
                 if frame_id is None or frame_id in frame_ids:
                     rows.append((event, frame_ids, self._fold.counts(event)))
         events = [event for event, _, _ in rows]
@@ -403,16 +403,6 @@ class LabelLog:
                 "stands": pd.array([stands for _, _, stands in rows], dtype="bool"),
             }
         )
-
-    def _acted_on(self, event: Event) -> list[str]:
-        seen = set()
-        while event.undoes is not None and event.event_id not in seen:
-            seen.add(event.event_id)
-            target = self._fold.get(event.undoes)
-            if target is None:
-                break
-            event = target
-        return event.frame_ids
 
     def export(self, path: str | os.PathLike[str], annotator: str | None = None) -> Path:
         """Write `table()` to a file, as CSV or Parquet by the suffix.
@@ -500,7 +490,7 @@ def _replacing(path: Path) -> Any:
     try:
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         yield temporary
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()

@@ -96,30 +96,33 @@ class Schema:
 
     Attributes
     ----------
-    tags : tuple of Tag
+    tags : mapping of str to Tag
+        All tags by name, in order.
     keys : mapping of str to Tag
-        The tags that have a key, by key.
+        Those that have a key, by key.
 
     Examples
     --------
     >>> schema = Schema([*DEFAULT_SCHEMA, Tag("ORC", "o", "#006d77", "An odd radio circle.")])
     >>> schema.keys["o"].name
     'ORC'
+    >>> [tag.colour for tag in schema][-1]
+    '#006d77'
     """
 
     def __init__(self, tags: Iterable[Tag]) -> None:
-        self.tags = tuple(tags)
-        for tag in self.tags:
+        ordered = tuple(tags)
+        for tag in ordered:
             if not isinstance(tag, Tag):
                 raise LabelError(f"A schema is made of Tag objects, not of {reprlib.repr(tag)}.")
-        names = Counter(tag.name.casefold() for tag in self.tags)
-        for tag in self.tags:
+        names = Counter(tag.name.casefold() for tag in ordered)
+        for tag in ordered:
             if names[tag.name.casefold()] > 1:
                 raise LabelError(
                     f"The tag {tag.name!r} is in the schema twice; give each tag a name of its own."
                 )
         keys: dict[str, Tag] = {}
-        for tag in self.tags:
+        for tag in ordered:
             if tag.key is not None:
                 if tag.key in keys:
                     raise LabelError(
@@ -128,28 +131,28 @@ class Schema:
                     )
                 keys[tag.key] = tag
         self.keys: Mapping[str, Tag] = MappingProxyType(keys)
-        self._by_name = {tag.name: tag for tag in self.tags}
+        self.tags: Mapping[str, Tag] = MappingProxyType({tag.name: tag for tag in ordered})
 
     def __iter__(self) -> Iterator[Tag]:
-        return iter(self.tags)
+        return iter(self.tags.values())
 
     def __len__(self) -> int:
         return len(self.tags)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._by_name
+        return name in self.tags
 
     def __getitem__(self, name: str) -> Tag:
         try:
-            return self._by_name[name]
+            return self.tags[name]
         except KeyError:
             raise LabelError(f"The schema has no tag {name!r}; it has {', '.join(self.names)}.") from None
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Schema) and self.tags == other.tags
+        return isinstance(other, Schema) and tuple(self) == tuple(other)
 
     def __hash__(self) -> int:
-        return hash(self.tags)
+        return hash(tuple(self))
 
     def __repr__(self) -> str:
         return f"Schema({', '.join(self.names)})"
@@ -157,7 +160,7 @@ class Schema:
     @property
     def names(self) -> list[str]:
         """Names of the tags, in order."""
-        return [tag.name for tag in self.tags]
+        return list(self.tags)
 
     def unknown(self, names: Iterable[str]) -> list[str]:
         """Return those of `names` that the schema does not have, sorted, once each."""
@@ -165,7 +168,7 @@ class Schema:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the schema as plain types, as they are in the YAML file."""
-        return {"tags": [{field: getattr(tag, field) for field in _FIELDS} for tag in self.tags]}
+        return {"tags": [{field: getattr(tag, field) for field in _FIELDS} for tag in self]}
 
     def to_yaml(self) -> str:
         """Return the schema as YAML."""
@@ -246,7 +249,7 @@ class Schema:
         """
         path = Path(path)
         try:
-            with open(path, "rb") as stream:
+            with path.open("rb") as stream:
                 raw = stream.read(MAX_FILE_BYTES + 1)
         except OSError as error:
             raise LabelError(
