@@ -1,12 +1,13 @@
-"""`FrameSet`: many rectangular pieces of maps, as views; no pixel is copied or stored until it is asked for."""
+"""`FrameSet`: many rectangular pieces of maps, as views; no pixel is copied until it is asked for."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from radiowidgets.data.headers import slug
+from radiowidgets.data.headers import shifted_wcs
 from radiowidgets.data.maps import SkyMap
+from radiowidgets.data.strips import Strip, group_frames, read_padded, resize
 from radiowidgets.errors import FrameError, ParameterError, check_one_of
 
 if TYPE_CHECKING:
@@ -14,32 +15,17 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
     from radio_beam import Beam
 
-# Bytes of pixels that one strip may hold.
-STRIP_BYTES = 64 * 2**20
 MAX_FRAMES = 20_000_000
 MAX_SIDE = 2**20
 IMAGES = "images"  # stands for the map in tables of frames that have none
 
 
 class NoiseTable(NamedTuple):
-    """Local background and noise of each frame, in the unit of its map, and the fraction of blank pixels: float32."""
+    """Background and noise of each frame, in the unit of its map, and its fraction of blank pixels: float32."""
 
     background: np.ndarray
     rms: np.ndarray
     blank_fraction: np.ndarray
-
-
-class Strip(NamedTuple):
-    """A piece of a map that holds some frames completely.
-
-    Frame i of `indices` is ``pixels[y - y0 : y - y0 + height, x - x0 : x - x0 + width]``, where x, y, width and height
-    are ``frames.x[i]`` and so on. Pixels outside the map are NaN.
-    """
-
-    indices: np.ndarray
-    y0: int
-    pixels: np.ndarray
-    x0: int
 
 
 class Frame:
@@ -84,10 +70,7 @@ class Frame:
         sky = self.sky
         if sky is None or sky.wcs is None:
             return None
-        wcs = sky.wcs.deepcopy()
-        wcs.wcs.crpix -= (self.x, self.y)
-        wcs.wcs.set()
-        return wcs
+        return shifted_wcs(sky.wcs, self.x, self.y)
 
     @property
     def beam(self) -> "Beam | None":
@@ -158,40 +141,60 @@ class FrameSet:
         skies = _as_list(maps)
         self.maps: dict[str, SkyMap] = _named(skies)
         self.map_names: list[str] = list(self.maps)
-        codes, x, y, width, height = np.broadcast_arrays(
-            *(
-                np.atleast_1d(_integers(name, value))
-                for name, value in (
-                    ("map_codes", map_codes),
-                    ("x", x),
-                    ("y", y),
-                    ("width", width),
-                    ("height", height),
-                )
-            )  # fmt: skip
-        )
-        if codes.size and (codes.min() < 0 or codes.max() >= len(skies)):
+        given = {"map_codes": map_codes, "x": x, "y": y, "width": width, "height": height}
+        columns = [np.atleast_1d(_integers(name, values)) for name, values in given.items()]
+        try:
+            codes, x, y, width, height = np.broadcast_arrays(*columns)
+        except ValueError as error:
+            shapes = ", ".join(f"{name} {column.shape}" for name, column in zip(given, columns, strict=True))
             raise FrameError(
-                f"map code {int(codes.max())} does not exist: there are {len(skies)} maps, from 0."
-            )
-        # two entries may be the same map under one name
+                f"the columns differ in length ({shapes}); give one value for each frame."
+            ) from error
+        if codes.size and (codes.min() < 0 or codes.max() >= len(skies)):
+            worst = int(codes.min()) if codes.min() < 0 else int(codes.max())
+            raise FrameError(f"map code {worst} does not exist: there are {len(skies)} maps, from 0.")
+        # Two entries of `maps` may be the same map.
         position = {name: code for code, name in enumerate(self.map_names)}
-        codes = np.array([position[sky.name] for sky in skies], dtype=np.int32)[codes]
-        if codes.size:
-            if width.min() < 1 or height.min() < 1 or width.max() > MAX_SIDE or height.max() > MAX_SIDE:
-                raise FrameError(
-                    f"frames of {int(width.min())}x{int(height.min())} to {int(width.max())}x{int(height.max())} pixels; "
-                    f"sides must be from 1 to {MAX_SIDE}."
-                )
-            shapes = np.array([self.maps[name].shape for name in self.map_names], dtype=np.int64)[codes]
-            outside = (x + width <= 0) | (y + height <= 0) | (x >= shapes[:, 1]) | (y >= shapes[:, 0])
-            if outside.any():
-                k = int(np.argmax(outside))
-                raise FrameError(
-                    f"{int(outside.sum())} frames lie outside their map, the first at x={int(x[k])}, y={int(y[k])} of "
-                    f"map {self.map_names[codes[k]]}; leave them out."
-                )
+        codes = np.array([position[sky.name] for sky in skies], dtype=np.int64)[codes]
+        self._check_boxes(codes, x, y, width, height, unique=ids is None)
         self._set(codes, x, y, width, height, ids)
+
+    def _check_boxes(
+        self,
+        codes: np.ndarray,
+        x: np.ndarray,
+        y: np.ndarray,
+        width: np.ndarray,
+        height: np.ndarray,
+        unique: bool,
+    ) -> None:
+        """Refuse boxes without pixels, beyond their map or, where they make the id, given twice."""
+        if codes.size == 0:
+            return
+        for name, side in (("width", width), ("height", height)):
+            if side.min() < 1 or side.max() > MAX_SIDE:
+                worst = int(side.min()) if side.min() < 1 else int(side.max())
+                raise FrameError(f"a frame has {name} {worst}; give from 1 to {MAX_SIDE} pixels.")
+        ny, nx = np.array([self.maps[name].shape for name in self.map_names], dtype=np.int64).T
+        outside = (x + width <= 0) | (y + height <= 0) | (x >= nx[codes]) | (y >= ny[codes])
+        if outside.any():
+            k = int(np.argmax(outside))
+            raise FrameError(
+                f"{int(outside.sum())} frames lie outside their map, the first at x={int(x[k])}, y={int(y[k])} "
+                f"of map {self.map_names[codes[k]]}; leave them out."
+            )
+        if unique:
+            import pandas as pd
+
+            boxes = pd.DataFrame({"code": codes, "x": x, "y": y, "width": width, "height": height})
+            again = boxes.duplicated().to_numpy()
+            if again.any():
+                k = int(np.argmax(again))
+                name = self.map_names[codes[k]]
+                raise FrameError(
+                    f"{int(again.sum())} frames are there twice, the first of them "
+                    f"{make_frame_id(name, x[k], y[k], width[k], height[k])!r}; leave them out or give ids."
+                )
 
     def _set(self, codes: Any, x: Any, y: Any, width: Any, height: Any, ids: Any = None) -> None:
         def fixed(values: Any) -> np.ndarray:
@@ -206,13 +209,23 @@ class FrameSet:
         self._index: dict[str, int] | None = None
         self._sky: tuple[np.ndarray, np.ndarray] | None = None
         self._noise: NoiseTable | None = None
-        self._given_ids = ids is not None
         if ids is not None:
             self._ids = np.array([str(frame_id) for frame_id in ids], dtype=object)
             if len(self._ids) != len(self):
                 raise FrameError(f"{len(self._ids)} ids for {len(self)} frames; give one each.")
             if len(set(self._ids)) != len(self._ids):
-                raise FrameError("the ids are not unique; give each frame its own.")
+                raise FrameError(
+                    f"only {len(set(self._ids))} of {len(self)} ids differ; give each frame its own."
+                )
+
+    @classmethod
+    def _trusted(cls, skies: Sequence[SkyMap], *columns: np.ndarray) -> "FrameSet":
+        """Make frames of columns that are known to be right."""
+        frames = cls.__new__(cls)
+        frames.maps = {sky.name: sky for sky in skies}
+        frames.map_names = list(frames.maps)
+        frames._set(*columns)
+        return frames
 
     @classmethod
     def from_images(cls, images: Any, ids: Sequence[str] | None = None) -> "FrameSet":
@@ -229,7 +242,8 @@ class FrameSet:
             array = np.asarray(image)
             if array.ndim not in (2, 3) or 0 in array.shape or array.dtype.kind not in "fiub":
                 raise FrameError(
-                    f"image {position} has shape {array.shape} and type {array.dtype}; give (h, w) or (h, w, channels)."
+                    f"image {position} has shape {array.shape} and type {array.dtype}; "
+                    "give numbers in (h, w) or (h, w, channels)."
                 )
             arrays.append(array)
         if len({array.shape[2] if array.ndim == 3 else 1 for array in arrays}) > 1:
@@ -257,7 +271,8 @@ class FrameSet:
         Parameters
         ----------
         table : pandas.DataFrame
-            Columns map, x, y, width, height; frame_id, and background, rms, blank_fraction, are kept where present.
+            Columns map, x, y, width, height; where there are frame_id or background, rms and blank_fraction,
+            they are kept.
         maps : SkyMap, sequence or mapping
             Every map that the table names.
         images : sequence of arrays, optional
@@ -271,37 +286,23 @@ class FrameSet:
         missing = [name for name in ("map", "x", "y", "width", "height") if name not in table.columns]
         if missing:
             raise FrameError(
-                f"the table of frames has no column {', '.join(missing)}; it was not written by radiowidgets."
+                f"the table of frames has no column {', '.join(missing)}; was it written by a run?"
             )
-        ids = None
-        if "frame_id" in table.columns:
-            ids = [str(value) for value in table["frame_id"]]
+        ids = table["frame_id"].astype(str).to_numpy(dtype=object) if "frame_id" in table.columns else None
         if images is not None:
             frames = cls.from_images(images, ids)
         else:
-            known = _named(_as_list([] if maps is None else maps))
-            names, codes = np.unique(
-                np.array([str(name) for name in table["map"]], dtype=object), return_inverse=True
-            )
-            absent = [name for name in names if name not in known]
-            if absent:
-                raise FrameError(
-                    f"the frames need map {', '.join(map(repr, absent[:5]))}, which is not given; pass it in maps."
-                )
-            order = list(known)
-            numbers = np.array([order.index(name) for name in names], dtype=np.int32)
-            frames = cls(
-                known,
-                numbers[codes] if len(table) else np.zeros(0, np.int32),
-                *(table[name].to_numpy() for name in ("x", "y", "width", "height")),
-            )
-            if ids is not None and not np.array_equal(np.array(ids, dtype=object), frames.frame_ids):
-                frames._set(frames.map_codes, frames.x, frames.y, frames.width, frames.height, ids)
+            skies = _as_list([] if maps is None else maps)
+            codes = _codes_of(table["map"], [sky.name for sky in skies])
+            boxes = [table[name].to_numpy() for name in ("x", "y", "width", "height")]
+            frames = cls(skies, codes, *boxes)
+            if ids is not None and not np.array_equal(ids, frames.frame_ids):
+                frames = cls(skies, codes, *boxes, ids=ids)
         if all(name in table.columns for name in NoiseTable._fields):
-            frames.noise = NoiseTable(*(table[name].to_numpy() for name in NoiseTable._fields))
+            frames.set_noise(*(table[name].to_numpy() for name in NoiseTable._fields))
         return frames
 
-    # ---------------------------------------------------------------------------------------------------------------
+    # ------------------------------------------------------------------------------------
     # the table
 
     def __len__(self) -> int:
@@ -378,7 +379,6 @@ class FrameSet:
             out._images = [self._images[k] for k in indices]
         if self._ids is not None:
             out._ids = self._ids[indices]
-        out._given_ids = self._given_ids
         if self._sky is not None:
             out._sky = (self._sky[0][indices], self._sky[1][indices])
         if self._noise is not None:
@@ -437,15 +437,23 @@ class FrameSet:
             self._noise = NoiseTable(*measure_noise(self))
         return self._noise
 
-    @noise.setter
-    def noise(self, value: Sequence[np.ndarray]) -> None:
-        table = NoiseTable(*(np.ascontiguousarray(column, dtype=np.float32) for column in value))
-        for name, column in zip(NoiseTable._fields, table, strict=True):
+    def set_noise(self, background: Any, rms: Any, blank_fraction: Any) -> None:
+        """Take over noise that was measured before, one value for each frame, instead of measuring it.
+
+        Raises
+        ------
+        FrameError
+            If a column has another length than there are frames.
+        """
+        columns = NoiseTable(
+            *(np.ascontiguousarray(column, dtype=np.float32) for column in (background, rms, blank_fraction))
+        )
+        for name, column in columns._asdict().items():
             if column.shape != (len(self),):
                 raise FrameError(
                     f"{name} has shape {column.shape}; it needs one value for each of {len(self)} frames."
                 )
-        self._noise = table
+        self._noise = columns
 
     @property
     def table(self) -> "pd.DataFrame":
@@ -470,7 +478,7 @@ class FrameSet:
             columns.update(self.noise._asdict())
         return pd.DataFrame(columns)
 
-    # ---------------------------------------------------------------------------------------------------------------
+    # ------------------------------------------------------------------------------------
     # pixels
 
     def strips(self, indices: Any = None) -> Iterator[Strip]:
@@ -503,58 +511,12 @@ class FrameSet:
         codes = self.map_codes[chosen]
         for code in np.unique(codes):
             sky = self.maps[self.map_names[code]]
-            for group, y0, y1, x0, x1 in self._groups(chosen[codes == code]):
-                yield Strip(group, y0, _read_padded(sky, y0, y1, x0, x1), x0)
-
-    def _groups(self, mine: np.ndarray) -> Iterator[tuple[np.ndarray, int, int, int, int]]:
-        """Share the frames of one map out among boxes (y0, y1, x0, x1) that are each worth reading at once."""
-        mine = mine[np.lexsort((self.x[mine], self.y[mine]))]
-        x, y = self.x[mine].astype(np.int64), self.y[mine].astype(np.int64)
-        x1, y1 = x + self.width[mine], y + self.height[mine]
-        starts = np.flatnonzero(np.r_[True, y[1:] != y[:-1]])
-        ends = np.r_[starts[1:], len(mine)]
-        bottom, top = y[starts], np.maximum.reduceat(y1, starts)
-        across = int(x1.max() - x.min())
-        first = 0
-        while first < len(starts):
-            last, reach = first, int(top[first])
-            while last + 1 < len(starts):
-                further = max(reach, int(top[last + 1]))
-                if (further - bottom[first]) * across * 4 > STRIP_BYTES:
-                    break
-                last, reach = last + 1, further
-            yield from self._split(mine, x, x1, y, y1, np.arange(starts[first], ends[last]))
-            first = last + 1
-
-    @staticmethod
-    def _split(
-        mine: np.ndarray, x: np.ndarray, x1: np.ndarray, y: np.ndarray, y1: np.ndarray, rows: np.ndarray
-    ) -> Iterator[tuple[np.ndarray, int, int, int, int]]:
-        """Cut a group that is too wide, or mostly empty, into smaller ones."""
-        low, high = int(y[rows].min()), int(y1[rows].max())
-        left, right = int(x[rows].min()), int(x1[rows].max())
-        area = (high - low) * (right - left)
-        used = int(((x1[rows] - x[rows]) * (y1[rows] - y[rows])).sum())
-        if len(rows) == 1 or (area * 4 <= STRIP_BYTES and used * 4 >= area):
-            yield mine[rows], low, high, left, right
-            return
-        if used * 4 < area and len(rows) < 4096:
-            for k in rows:  # a few lonely cutouts
-                yield mine[k : k + 1], int(y[k]), int(y1[k]), int(x[k]), int(x1[k])
-            return
-        order = rows[np.argsort(x[rows], kind="stable")]
-        columns = max(1, STRIP_BYTES // (4 * (high - low)))
-        start = 0
-        while start < len(order):
-            limit = int(x[order[start]]) + columns
-            inside = (
-                int(np.argmax(x1[order[start:]] > limit))
-                if x1[order[start:]].max() > limit
-                else len(order) - start
-            )
-            part = order[start : start + max(1, inside)]
-            yield mine[part], low, high, int(x[part].min()), int(x1[part].max())
-            start += len(part)
+            mine = chosen[codes == code]
+            columns = (column[mine] for column in (self.x, self.y, self.width, self.height))
+            for group in group_frames(*columns):
+                pixels = read_padded(sky, group.y0, group.y1, group.x0, group.x1)
+                yield Strip(mine[group.members], group.y0, pixels, group.x0)
+                del pixels  # lives on with whoever took it
 
     def pixels(self, indices: Any, size: int | None = None) -> np.ndarray:
         """Return the pixels of some frames.
@@ -563,8 +525,8 @@ class FrameSet:
         ----------
         indices : array_like of int
         size : int, optional
-            Bring every frame to size x size: the mean over the area where it shrinks, bilinear where it grows. Needed
-            where the frames differ in size. A pixel is blank only where all that goes into it is blank.
+            Bring every frame to size x size: the mean over the area where it shrinks, bilinear where it grows.
+            Needed where the frames differ in size. A pixel is blank only where all that goes into it is blank.
 
         Returns
         -------
@@ -593,16 +555,12 @@ class FrameSet:
             return out
         out = np.empty((len(indices), *target, 1), dtype=np.float32)
         unique, inverse = np.unique(indices, return_inverse=True)
-        places = np.argsort(inverse, kind="stable")
-        bounds = np.searchsorted(inverse[places], np.arange(len(unique) + 1))
+        places = np.split(np.argsort(inverse, kind="stable"), np.cumsum(np.bincount(inverse))[:-1])
         for strip in self.strips(unique):
-            for k in strip.indices:
-                top, left = int(self.y[k]) - strip.y0, int(self.x[k]) - strip.x0
-                frame = strip.pixels[top : top + int(self.height[k]), left : left + int(self.width[k])]
-                frame = resize(frame, target)
-                j = int(np.searchsorted(unique, k))
-                for position in places[bounds[j] : bounds[j + 1]]:
-                    out[position, ..., 0] = frame
+            for k, position in zip(strip.indices, np.searchsorted(unique, strip.indices), strict=True):
+                top, left = self.y[k] - strip.y0, self.x[k] - strip.x0
+                frame = strip.pixels[top : top + self.height[k], left : left + self.width[k]]
+                out[places[position], ..., 0] = resize(frame, target)
         return out
 
     def batches(self, batch_size: int, size: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -622,7 +580,7 @@ class FrameSet:
         return network_input(self, size=size, **options)
 
 
-# --------------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------
 
 
 def cut_windows(
@@ -663,28 +621,19 @@ def cut_windows(
     skies = list(_named(_as_list(maps)).values())
     if not skies:
         raise ParameterError("no map is given; pass at least one.")
-    grids = []
-    for sky in skies:
-        grids.append((_starts(sky.shape[0], size, step, border), _starts(sky.shape[1], size, step, border)))
+    grids = [[_starts(length, size, step, border) for length in sky.shape] for sky in skies]
     count = sum(len(ys) * len(xs) for ys, xs in grids)
     if count > MAX_FRAMES:
         raise ParameterError(
-            f"size {size} and step {step} give {count} frames; {MAX_FRAMES} are allowed: take a larger step."
+            f"size {size} and step {step} give {count} frames, more than {MAX_FRAMES}; take a larger step."
         )
-    parts = []
+    columns: list[list[np.ndarray]] = [[], [], [], [], []]
     for code, (sky, (ys, xs)) in enumerate(zip(skies, grids, strict=True)):
-        n = len(ys) * len(xs)
         ny, nx = sky.shape
-        parts.append(
-            (
-                np.full(n, code, np.int32),
-                np.tile(xs, len(ys)),
-                np.repeat(ys, len(xs)),
-                np.full(n, min(size, nx), np.int32),
-                np.full(n, min(size, ny), np.int32),
-            )
-        )
-    return FrameSet(skies, *(np.concatenate(column) for column in zip(*parts, strict=True)))
+        box = (code, np.tile(xs, len(ys)), np.repeat(ys, len(xs)), min(size, nx), min(size, ny))
+        for column, values in zip(columns, box, strict=True):
+            column.append(np.broadcast_to(np.int32(values), len(ys) * len(xs)))
+    return FrameSet._trusted(skies, *(np.concatenate(column) for column in columns))
 
 
 def make_frame_id(name: str, x: int, y: int, width: int, height: int) -> str:
@@ -696,42 +645,6 @@ def make_frame_id(name: str, x: int, y: int, width: int, height: int) -> str:
     'emu-x01280-y00896-256x256'
     """
     return f"{name}-x{x:05d}-y{y:05d}-{width}x{height}"
-
-
-def resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Bring an image to another shape: mean over the area along axes that shrink, bilinear along axes that grow.
-
-    Blank (NaN) pixels do not count; a result is blank only where nothing else went into it.
-    """
-    if image.shape == shape:
-        return image
-    down, across = _weights(image.shape[0], shape[0]), _weights(image.shape[1], shape[1])
-    blank = np.isnan(image)
-    if not blank.any():
-        return down @ image @ across.T
-    total = down @ np.where(blank, np.float32(0), image) @ across.T
-    weight = down @ (~blank).astype(np.float32) @ across.T
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(weight > 1e-6, total / weight, np.float32(np.nan))
-
-
-def _weights(n: int, m: int) -> np.ndarray:
-    """Return the (m, n) matrix that brings n samples to m; its rows sum to 1."""
-    if m == n:
-        return np.eye(n, dtype=np.float32)
-    out = np.zeros((m, n))
-    if m < n:
-        edges = np.arange(m + 1) * (n / m)
-        pixel = np.arange(n)
-        overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
-        out = np.clip(overlap, 0, None) * (m / n)
-    else:
-        centre = np.clip((np.arange(m) + 0.5) * (n / m) - 0.5, 0, n - 1)
-        low = np.minimum(centre.astype(int), n - 1)
-        high = np.minimum(low + 1, n - 1)
-        out[np.arange(m), low] += 1 - (centre - low)
-        out[np.arange(m), high] += centre - low
-    return out.astype(np.float32)
 
 
 def _starts(length: int, size: int, step: int, border: str) -> np.ndarray:
@@ -777,15 +690,32 @@ def _integers(name: str, values: Any) -> np.ndarray:
 
 def _as_list(maps: Any) -> list[SkyMap]:
     if isinstance(maps, SkyMap):
-        maps = [maps]
-    elif isinstance(maps, Mapping):
+        return [maps]
+    if isinstance(maps, Mapping):
+        for name, sky in maps.items():
+            if isinstance(sky, SkyMap) and sky.name != name:
+                raise FrameError(
+                    f"map {sky.name!r} is given under the name {name!r}; open it with name={name!r}."
+                )
         maps = list(maps.values())
-    elif isinstance(maps, str | bytes) or not isinstance(maps, Sequence):
+    if isinstance(maps, str | bytes) or not isinstance(maps, Sequence):
         raise ParameterError(f"maps is {maps!r:.60}; give maps opened with SkyMap.open.")
     for sky in maps:
         if not isinstance(sky, SkyMap):
             raise ParameterError(f"maps holds {sky!r:.60}; give maps opened with SkyMap.open.")
     return list(maps)
+
+
+def _codes_of(column: "pd.Series", names: Sequence[str]) -> np.ndarray:
+    """Return the positions in `names` of the maps that a table names."""
+    import pandas as pd
+
+    codes, found = pd.factorize(column.astype(str))
+    position = {name: code for code, name in reversed(list(enumerate(names)))}
+    absent = [name for name in found if name not in position]
+    if absent:
+        raise FrameError(f"the frames need map {', '.join(map(repr, absent[:5]))}; pass it in maps.")
+    return np.array([position[name] for name in found], dtype=np.int64)[codes]
 
 
 def _named(skies: Sequence[SkyMap]) -> dict[str, SkyMap]:
@@ -796,21 +726,7 @@ def _named(skies: Sequence[SkyMap]) -> dict[str, SkyMap]:
         if other.fingerprint != sky.fingerprint:
             first, second = (str(one.path or "a map in memory") for one in (other, sky))
             raise FrameError(
-                f"two different maps are called {sky.name!r}: {first} and {second}; give one another name "
-                "(SkyMap.open(path, name=...))."
+                f"two different maps are called {sky.name!r}: {first} and {second}; "
+                "give one another name, as in SkyMap.open(path, name='other')."
             )
     return out
-
-
-def _read_padded(sky: SkyMap, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
-    """Read a box that may reach beyond the map; NaN there."""
-    ny, nx = sky.shape
-    inner = (max(0, y0), min(ny, y1), max(0, x0), min(nx, x1))
-    if inner == (y0, y1, x0, x1):
-        return sky.read(y0, y1, x0, x1)
-    out = np.full((y1 - y0, x1 - x0), np.nan, dtype=np.float32)
-    out[inner[0] - y0 : inner[1] - y0, inner[2] - x0 : inner[3] - x0] = sky.read(*inner)
-    return out
-
-
-__all__ = ["Frame", "FrameSet", "NoiseTable", "Strip", "cut_windows", "make_frame_id", "resize", "slug"]

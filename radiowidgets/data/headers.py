@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
-from astropy.wcs import WCS
+from astropy.wcs import WCS, Sip
 
 from radiowidgets.data.fitsfile import card, caught_warnings, number, shorten
 
@@ -35,10 +35,11 @@ BEAM_SOLID_ANGLE = math.pi / (4 * math.log(2))  # of a Gaussian, in units of bma
 BeamSize = tuple[float, float, float]
 
 
-# --------------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------
 # coordinates
 
 _AXIS_CARDS = ("CTYPE", "CRVAL", "CRPIX", "CDELT", "CUNIT", "CROTA")
+_NUMERIC_CARDS = ("CRVAL", "CRPIX", "CDELT", "CROTA", "PC", "CD", "PV", "LONPOLE", "LATPOLE")
 _MATRIX_CARD = re.compile(r"(PC|CD)0{0,2}(\d)_?0{0,2}(\d)$")
 _PARAMETER_CARD = re.compile(r"(PV|PS)(\d)_(\d{1,2})$")
 _OTHER_CARDS = re.compile(
@@ -52,7 +53,11 @@ def celestial_wcs(header: fits.Header, kept: tuple[int, int], notes: list[str]) 
     if not any(types):
         notes.append("no celestial coordinates: the header has no CTYPE.")
         return None
-    cleaned = _wcs_cards(header, kept, notes)
+    try:
+        cleaned = _wcs_cards(header, kept, notes)
+    except ValueError as error:
+        notes.append(f"no celestial coordinates: {error}.")
+        return None
     attempts = [cleaned]
     if any(f"CUNIT{axis}" in cleaned for axis in (1, 2)):
         without = cleaned.copy()
@@ -92,36 +97,79 @@ def _wcs_cards(header: fits.Header, kept: tuple[int, int], notes: list[str]) -> 
     """Return only the cards that place the two axes on the sky, renumbered to 1 and 2.
 
     A broken third axis (a frequency in an unknown frame, say) then cannot spoil the celestial ones.
+
+    Raises
+    ------
+    ValueError
+        If a card is missing or unusable without which positions would be made up.
     """
-    order = {axis: position for position, axis in enumerate(kept, start=1)}
+    order = {str(axis): position for position, axis in enumerate(kept, start=1)}
     out = fits.Header()
     for key in header:
-        value = None
-        new = ""
-        if key[:-1] in _AXIS_CARDS and key[-1:].isdigit() and int(key[-1]) in order:
-            new = f"{key[:-1]}{order[int(key[-1])]}"
-        elif match := _MATRIX_CARD.match(key):
-            i, j = int(match[2]), int(match[3])
-            if i in order and j in order:
-                new = f"{match[1]}{order[i]}_{order[j]}"
-        elif match := _PARAMETER_CARD.match(key):
-            if int(match[2]) in order:
-                new = f"{match[1]}{order[int(match[2])]}_{int(match[3])}"
-        elif _OTHER_CARDS.match(key):
-            new = key
+        new = _renumbered(key, order)
         if not new or new in out:
             continue
         value = card(header, key)
-        if value is None or (isinstance(value, float) and not math.isfinite(value)):
-            continue
-        if new in ("EQUINOX", "EPOCH"):
-            year = number(header, key)
-            if year is None or not 1800 <= year <= 2200:
-                if not any(note.startswith("EQUINOX") for note in notes):
-                    notes.append(f"EQUINOX {shorten(value)} ignored: it is not a year.")
-                continue
-        out[new] = value
+        if new.startswith(_NUMERIC_CARDS):
+            value = number(header, key)
+            if value is None:
+                raise ValueError(f"{key} is {shorten(card(header, key))}")
+        if value is not None:
+            out[new] = value
+    scaled = any(key.startswith("CD") and not key.startswith("CDELT") for key in out)
+    for axis, old in enumerate(kept, start=1):
+        for name in ("CRVAL", "CRPIX") if scaled else ("CRVAL", "CRPIX", "CDELT"):
+            if f"{name}{axis}" not in out:
+                raise ValueError(f"{name}{old} is missing")
+    _mend_frame(out, notes)
     return out
+
+
+def _renumbered(key: str, order: dict[str, int]) -> str:
+    """Return the key of a coordinate card for the axes in `order` (old to new), or '' for any other card."""
+    if key[:-1] in _AXIS_CARDS and key[-1] in order:
+        return f"{key[:-1]}{order[key[-1]]}"
+    if match := _MATRIX_CARD.match(key):
+        if match[2] in order and match[3] in order:
+            return f"{match[1]}{order[match[2]]}_{order[match[3]]}"
+    elif match := _PARAMETER_CARD.match(key):
+        if match[2] in order:
+            return f"{match[1]}{order[match[2]]}_{int(match[3])}"
+    elif _OTHER_CARDS.match(key):
+        return key
+    return ""
+
+
+_FRAMES = {
+    "ICRS": "ICRS", "FK5": "FK5", "FK4": "FK4", "FK4-NO-E": "FK4-NO-E", "J2000": "FK5", "FK5/J2000": "FK5",
+    "B1950": "FK4", "FK4/B1950": "FK4",
+}  # fmt: skip
+
+
+def _mend_frame(cards: fits.Header, notes: list[str]) -> None:
+    """Bring the names of frames and equinoxes into the form of the standard; drop what is none."""
+    for key in ("EQUINOX", "EPOCH"):
+        if key in cards:
+            text = str(cards[key]).strip().lstrip("JBjb")
+            try:
+                year = float(text)
+            except ValueError:
+                year = 0.0
+            if 1800 <= year <= 2200:
+                cards[key] = year
+            else:
+                if not any(note.startswith("EQUINOX") for note in notes):
+                    notes.append(f"{key} {shorten(cards[key])} ignored: it is not a year.")
+                del cards[key]
+    for key in ("RADESYS", "RADECSYS"):
+        if key in cards:
+            name = _FRAMES.get(str(cards[key]).strip().upper())
+            if name is None:
+                if str(cards[key]).strip():
+                    notes.append(f"{key} {shorten(cards[key])} ignored: it is not a known frame.")
+                del cards[key]
+            else:
+                cards[key] = name
 
 
 def _check(wcs: WCS) -> None:
@@ -163,6 +211,17 @@ def world_coordinates(wcs: WCS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarra
     return ra, dec
 
 
+def shifted_wcs(wcs: WCS, x: int, y: int) -> WCS:
+    """Return the coordinates of a piece of an image whose lower-left pixel is (x, y)."""
+    out = wcs.deepcopy()
+    out.wcs.crpix -= (x, y)
+    if wcs.sip is not None:  # distortions have a reference pixel of their own
+        sip = wcs.sip
+        out.sip = Sip(sip.a, sip.b, sip.ap, sip.bp, sip.crpix - (x, y))
+    out.wcs.set()
+    return out
+
+
 def bare_pixel_scale(header: fits.Header, kept: tuple[int, int], notes: list[str]) -> float | None:
     """Return the pixel scale in degrees that CDELT alone gives, for maps without usable coordinates."""
     steps = [number(header, f"CDELT{axis}") for axis in kept]
@@ -179,7 +238,7 @@ def bare_pixel_scale(header: fits.Header, kept: tuple[int, int], notes: list[str
     return math.sqrt(abs(steps[0] * steps[1]))
 
 
-# --------------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------
 # beam
 
 _FLOAT = r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[EeDd][-+]?\d+)?)"
@@ -249,63 +308,56 @@ def _beam_in_history(header: fits.Header) -> BeamSize | None:
     return last
 
 
-# --------------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------
 # unit
 
-_PREFIXES = {"": "", "m": "m", "u": "u", "µ": "u", "n": "n", "k": "k"}
-_UNIT_TEXT = re.compile(r"[A-Za-z0-9 .*/^()+\-_\[\]%]{1,40}$")
-_LARGE_NUMBER = re.compile(r"\d{3}|[*^]{2}.*[*^]{2}")
+_PER = {"": None, "beam": u.beam, "bm": u.beam, "pixel": u.pix, "pix": u.pix, "px": u.pix, "sr": u.sr,
+        "ster": u.sr, "steradian": u.sr, "arcsec2": u.arcsec**2, "sqarcsec": u.arcsec**2}  # fmt: skip
+_JANSKY = re.compile(rf"([munkMGT]?)jy(?:/|per)?({'|'.join(_PER)})(?:-1)?")
+_KELVIN = re.compile(r"([mun]?)k(?:elvin)?(?:\(?t?(?:b|mb|a|rj|cmb)\)?)?")
+# What may be handed to the parser of units: short, and without powers of powers or large exponents.
+_UNIT_TEXT = re.compile(r"(?!.*\d{3})(?!.*\*\*[^*]*\d\s*\*\*\s*[\d(])[A-Za-z0-9 .*/^()+\-%]{1,40}")
 
 
 def parse_unit(text: Any, notes: list[str]) -> u.UnitBase | None:
     """Return the unit that a BUNIT names, or None and a note."""
-    if text is None or not str(text).strip():
+    original = "" if text is None else str(text).strip()
+    if not original:
         notes.append("no unit: the header has no BUNIT.")
         return None
-    original = str(text).strip()
-    compact = re.sub(r"[\s.*]+", "", original)
-    folded = compact.casefold()
-    for pattern, denominator in (
-        (r"(.?)jy(?:/|per)?(?:beam|bm)(?:-1|\^-1)?", u.beam),
-        (r"(.?)jy(?:/|per)?pix(?:el)?s?(?:-1|\^-1)?", u.pix),
-        (r"(.?)jy(?:/|per)?(?:sr|ster|steradian)(?:-1|\^-1)?", u.sr),
-        (r"(.?)jy(?:/|per)?arcsec(?:\^|\*\*)?2", u.arcsec**2),
-        (r"(.?)jy/(?:sq|square)arcsec", u.arcsec**2),
-        (r"(.?)jy", None),
-    ):
-        match = re.fullmatch(pattern, folded)
-        if not match:
-            continue
-        prefix = compact[: len(match[1])]
-        if prefix == "M" and denominator is not u.sr:
-            if compact == compact.upper():
-                notes.append(
-                    f"unit {shorten(original)} read as milli-jansky (mega would be absurd for radio maps)."
-                )
-                prefix = "m"
-        elif prefix not in ("M", "G", "T"):
-            prefix = _PREFIXES.get(prefix.lower(), "?")
-        if prefix == "m" and denominator is u.sr and match[1] != prefix:
-            prefix = "M"
-        if prefix == "?":
-            break
-        jansky = u.Unit(f"{prefix}Jy")
-        return jansky if denominator is None else jansky / denominator
-    kelvin = re.fullmatch(r"([mµuM]?)(?:k|kelvin)(?:\(?(?:tb|tmb|ta\*?|rj|cmb)\)?)?", compact, re.IGNORECASE)
-    if kelvin and kelvin[1] != "M":
-        return u.Unit(_PREFIXES[kelvin[1].lower()] + "K")
-    if _UNIT_TEXT.match(original) and not _LARGE_NUMBER.search(original):
-        for candidate in (original, re.sub(r"(\w)-(\w)", r"\1/\2", original)):
+    unit = _brightness(original, notes)
+    if unit is None and _UNIT_TEXT.fullmatch(original):
+        for candidate in (original, re.sub(r"(\w)-([a-z])", r"\1/\2", original)):  # 'W/m^2-sr'
             try:
                 with caught_warnings():
                     return u.Unit(candidate)
             except (ValueError, TypeError, ArithmeticError, AttributeError):
                 continue
-    notes.append(f"unit {shorten(original)} not understood.")
+    if unit is None:
+        notes.append(f"unit {shorten(original)} not understood.")
+    return unit
+
+
+def _brightness(original: str, notes: list[str]) -> u.UnitBase | None:
+    """Return a unit of flux density, surface brightness or temperature, in whatever case it is written."""
+    compact = re.sub(r"[\s.*^_]+", "", original)
+    # The case of all but the prefix says nothing: 'JY/BEAM' is what AIPS writes.
+    prefix, rest = (
+        (compact[:1], compact[1:].lower()) if compact[1:3].lower() == "jy" else ("", compact.lower())
+    )
+    if match := _JANSKY.fullmatch(("" if prefix in ("", "M", "G", "T") else prefix.lower()) + rest):
+        per = _PER[match[2]]
+        if prefix == "M" and compact == compact.upper() and per is not u.sr:
+            notes.append(f"unit {shorten(original)} read as milli-jansky: headers in capitals cannot tell.")
+            prefix = "m"
+        jansky = u.Unit(f"{prefix if prefix in ('M', 'G', 'T') else prefix.lower()}Jy")
+        return jansky if per is None else jansky / per
+    if compact[:1] != "M" and (match := _KELVIN.fullmatch(compact.lower())):
+        return u.Unit(f"{match[1]}K")
     return None
 
 
-# --------------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------
 # frequency
 
 _FREQUENCY_RANGE = (1e6, 1e16)
@@ -365,7 +417,7 @@ def _in(value: float, unit: Any, target: u.UnitBase) -> float | None:
     return None
 
 
-# --------------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------
 # names
 
 _SUFFIXES = re.compile(r"\.(fits?|fts)(\.(gz|fz))?$|\.(gz|fz)$", re.IGNORECASE)
