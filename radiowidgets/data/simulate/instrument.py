@@ -7,7 +7,7 @@ from scipy import fft
 
 from radiowidgets.data.simulate.render import covariance
 
-_THREADS = 2  # pocketfft gives the same bits for any number of threads
+THREADS = 2  # pocketfft gives the same bits for any number of threads
 _BLOCK = 1 << 20  # pixels of noise drawn by one generator; fixed, so that the noise does not depend on threads
 
 
@@ -20,14 +20,14 @@ def beam_covariance(bmaj: float, bmin: float, bpa: float, pixel_scale: float) ->
     return float(xx), float(yy), float(xy)
 
 
-def _frequencies(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def frequencies(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Spatial frequencies (v column, u row) in cycles per pixel of a real FFT."""
     return fft.fftfreq(shape[0])[:, None].astype(np.float32), fft.rfftfreq(shape[1])[None, :].astype(np.float32)
 
 
 def beam_transfer(shape: tuple[int, int], beam: tuple[float, float, float]) -> np.ndarray:
     """Fourier transform of a Gaussian beam of unit flux on the grid of a real FFT."""
-    v, u = _frequencies(shape)
+    v, u = frequencies(shape)
     xx, yy, xy = beam
     return np.exp(-2 * np.pi**2 * (xx * u * u + yy * v * v + 2 * xy * u * v)).astype(np.float32)
 
@@ -108,9 +108,9 @@ class Coverage:
         density = self._gridded(np.ones(self.cell.shape))
         # Each visibility covers the extent of the dishes, not a point.
         row, column = np.meshgrid(np.minimum(np.arange(size), size - np.arange(size)), np.arange(columns), indexing="ij")
-        image = fft.irfft2(density, (size, size), workers=_THREADS)
+        image = fft.irfft2(density, (size, size), workers=THREADS)
         footprint = np.exp(-0.5 * ((np.minimum(np.arange(size), size - np.arange(size)) / (0.16 * size)) ** 2))
-        density = np.maximum(fft.rfft2(image * footprint * footprint[:, None], workers=_THREADS).real, 0.0)
+        density = np.maximum(fft.rfft2(image * footprint * footprint[:, None], workers=THREADS).real, 0.0)
         hole = 1.0 - np.exp(-((np.hypot(row, column) / max(array.shortest / fwhm * size, 0.5)) ** 4))
         density *= hole
         used = density[density > 0.01 * density.max()]
@@ -130,14 +130,15 @@ class Coverage:
             return (real + 1j * np.bincount(self.cell[good], values.imag[good], cells)).reshape(self.shape)
         return np.bincount(self.cell[good], values[good], cells).reshape(self.shape)
 
-    def noise_power(self, shape: tuple[int, int]) -> np.ndarray:
-        """The noise power spectrum on the grid of a real FFT of a map, relative to its maximum."""
-        v, u = _frequencies(shape)
-        rows = np.abs(v) * self.size
+    def noise_power(self, shape: tuple[int, int], rows: slice = slice(None)) -> np.ndarray:
+        """The noise power spectrum on the grid of a real FFT of a map, relative to its maximum; some rows of it."""
+        v, u = frequencies(shape)
+        v = v[rows]
+        height = np.abs(v) * self.size
         sign = np.where(v < 0, -1, 1)
-        row = np.minimum(rows.astype(int), self.size // 2 - 1)
+        row = np.minimum(height.astype(int), self.size // 2 - 1)
         column = np.minimum((u * self.size).astype(int), self.shape[1] - 2)
-        fy, fx = (rows - row).astype(np.float32), (u * self.size - column).astype(np.float32)
+        fy, fx = (height - row).astype(np.float32), (u * self.size - column).astype(np.float32)
         low, high = (sign * row) % self.size, (sign * (row + 1)) % self.size
         power = self.power.astype(np.float32)
         return (
@@ -149,14 +150,15 @@ class Coverage:
 
     def dirty_beam(self) -> np.ndarray:
         """The point-spread function, peak 1, centred on pixel (size // 2, size // 2)."""
-        image = fft.fftshift(fft.irfft2(self.transfer, (self.size, self.size), workers=_THREADS))
+        image = fft.fftshift(fft.irfft2(self.transfer, (self.size, self.size), workers=THREADS))
         return image / image.max()
 
-    def error_beam(self, rng: np.random.Generator, amplitude: float, phase: float, intervals: int = 6) -> np.ndarray:
+    def error_beam(self, rng: np.random.Generator, amplitude: float, phase: float, intervals: int = 5) -> np.ndarray:
         """What calibration errors leave round a source of flux 1 after deconvolution, centred in the stamp.
 
         Each antenna has a gain that is wrong by `amplitude` (relative) and `phase` (radians), constant within each of
-        `intervals` solution intervals: the residual visibilities g_i conj(g_j) - 1 make rings, spokes and arcs.
+        `intervals` solution intervals: the residual visibilities g_i conj(g_j) - 1 make rings, spokes and arcs. A
+        common error of the scale, such as of variable sources or unmodelled spectra, leaves rings of the dirty beam.
         """
         antennas = int(self.pairs.max()) + 1
         steps = self.cell.shape[1]
@@ -164,9 +166,18 @@ class Coverage:
         gains = (1.0 + gains[0]) * np.exp(1j * gains[1])
         gains = gains[:, np.arange(steps) * intervals // steps]
         residual = gains[self.pairs[0]] * gains[self.pairs[1]].conj() - 1.0
-        image = fft.irfft2(self._gridded(residual) * self.weight, (self.size, self.size), workers=_THREADS)
-        peak = fft.irfft2(self.transfer, (self.size, self.size), workers=_THREADS)[0, 0]
-        return fft.fftshift(image) / peak
+        spectrum = self._gridded(residual) * self.weight
+        scale = rng.normal() * amplitude
+        spectrum += scale * (self.transfer - self.beam * (self.transfer.sum() / self.beam.sum()))
+        image = fft.irfft2(spectrum, (self.size, self.size), workers=THREADS)
+        peak = fft.irfft2(self.transfer, (self.size, self.size), workers=THREADS)[0, 0]
+        return (fft.fftshift(image) / peak * self._window()).astype(np.float32)
+
+    def _window(self) -> np.ndarray:
+        """1 within 0.3 of the stamp's width from its centre, falling smoothly to 0 at its edge."""
+        offset = (np.arange(self.size) - self.size // 2) / self.size
+        radius = np.hypot(offset, offset[:, None])
+        return np.cos(0.5 * np.pi * np.clip((radius - 0.3) / 0.19, 0.0, 1.0)) ** 2
 
 
 def white_noise(shape: tuple[int, int], seed: np.random.SeedSequence) -> np.ndarray:
@@ -178,17 +189,22 @@ def white_noise(shape: tuple[int, int], seed: np.random.SeedSequence) -> np.ndar
     return noise.reshape(shape)
 
 
-def correlated_noise(shape: tuple[int, int], power: np.ndarray, seed: np.random.SeedSequence) -> np.ndarray:
-    """Noise of unit variance with the given power spectrum (on the grid of a real FFT)."""
-    spectrum = fft.rfft2(white_noise(shape, seed), workers=_THREADS)
-    spectrum *= np.sqrt(power)
-    noise = fft.irfft2(spectrum, shape, workers=_THREADS, overwrite_x=True)
-    # The variance that is expected, not the one of this realisation: a small map would otherwise be rescaled.
-    weight = np.full(power.shape[1], 2.0)
-    weight[0] = 1.0
-    if shape[1] % 2 == 0:
-        weight[-1] = 1.0
-    noise /= np.float32(np.sqrt(np.sum(power * weight, dtype=np.float64) / (shape[0] * shape[1])))
+def correlated_noise(shape: tuple[int, int], coverage: Coverage, seed: np.random.SeedSequence) -> np.ndarray:
+    """Noise of unit variance with the power spectrum of a uv coverage.
+
+    The variance is 1 in expectation: a single map is not rescaled to its own.
+    """
+    spectrum = fft.rfft2(white_noise(shape, seed), workers=THREADS)
+    total = 0.0
+    for first in range(0, shape[0], 256):
+        rows = slice(first, min(first + 256, shape[0]))
+        power = coverage.noise_power(shape, rows)
+        # Columns between the first and the last stand for two halves of the plane.
+        edges = power[:, 0].sum(dtype=float) + (power[:, -1].sum(dtype=float) if shape[1] % 2 == 0 else 0.0)
+        total += 2 * power.sum(dtype=float) - edges
+        spectrum[rows] *= np.sqrt(power)
+    noise = fft.irfft2(spectrum, shape, workers=THREADS, overwrite_x=True)
+    noise /= np.float32(np.sqrt(total / (shape[0] * shape[1])))
     return noise
 
 
@@ -200,10 +216,10 @@ def without_short_spacings(image: np.ndarray, scale: float) -> np.ndarray:
     """
     pad = int(min(2 * scale, 512))
     padded = tuple(fft.next_fast_len(n + pad, real=True) for n in image.shape)
-    spectrum = fft.rfft2(image, padded, workers=_THREADS)
-    v, u = _frequencies(padded)
+    spectrum = fft.rfft2(image, padded, workers=THREADS)
+    v, u = frequencies(padded)
     spectrum *= 1.0 - np.exp(-((np.pi * scale / 2) ** 2 / np.log(2)) * (u * u + v * v))
-    return fft.irfft2(spectrum, padded, workers=_THREADS, overwrite_x=True)[: image.shape[0], : image.shape[1]]
+    return fft.irfft2(spectrum, padded, workers=THREADS, overwrite_x=True)[: image.shape[0], : image.shape[1]]
 
 
 def add_stamp(image: np.ndarray, stamp: np.ndarray, x: float, y: float, factor: float) -> None:
@@ -214,3 +230,67 @@ def add_stamp(image: np.ndarray, stamp: np.ndarray, x: float, y: float, factor: 
     x1, y1 = min(left + stamp.shape[1], image.shape[1]), min(bottom + stamp.shape[0], image.shape[0])
     if x1 > x0 and y1 > y0:
         image[y0:y1, x0:x1] += factor * stamp[y0 - bottom : y1 - bottom, x0 - left : x1 - left]
+
+
+def smearing_covariance(
+    x: np.ndarray, y: np.ndarray, centre: float, bandwidth: float, seconds: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Covariances (xx, yy, xy) in pixels squared of bandwidth and time smearing at (x, y) pixels.
+
+    A channel of relative width `bandwidth` spreads a source over ``bandwidth * r`` along the radius from the phase
+    centre, an integration of `seconds` over the angle by which the Earth turns meanwhile, across it; both as Gaussians
+    of the variance of that top hat. Flux is kept, the peak falls (Bridle & Schwab 1999, ASP Conf. 180, 371).
+    """
+    dx, dy = x - centre, y - centre
+    radial = bandwidth**2 / 12.0
+    across = (seconds * 7.29e-5) ** 2 / 12.0
+    return radial * dx * dx + across * dy * dy, radial * dy * dy + across * dx * dx, (radial - across) * dx * dy
+
+
+def primary_beam(size: int, fwhm: float) -> np.ndarray:
+    """A Gaussian primary beam of `fwhm` pixels centred on the map, 1 at its centre."""
+    offset = np.arange(size) - (size - 1) / 2
+    profile = np.exp(-4 * np.log(2) * (offset / fwhm) ** 2).astype(np.float32)
+    return profile * profile[:, None]
+
+
+def facets(size: int, width: float, step: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The facets of a mosaic: first pixels of the seams, noise factors and background offsets (in rms) of each."""
+    if width <= 0 or step <= 0:
+        return np.empty(0, int), np.ones((1, 1), np.float32), np.zeros((1, 1), np.float32)
+    seams = np.arange(rng.uniform(0.35, 0.95) * width, size, width).astype(int)
+    n = seams.size + 1
+    return (
+        seams,
+        np.exp(step * rng.normal(size=(n, n))).astype(np.float32),
+        (2 * step * rng.normal(size=(n, n))).astype(np.float32),
+    )
+
+
+def add_stripes(image: np.ndarray, amplitude: float, n: int, rng: np.random.Generator) -> None:
+    """Add `n` patches of parallel stripes, as of a bad baseline or interference; amplitude in units of the map."""
+    size = image.shape[0]
+    for _ in range(n):
+        x0, y0 = rng.uniform(0, size, 2)
+        spread = rng.uniform(0.1, 0.25) * min(size, 3000)
+        angle, period = rng.uniform(0, np.pi), rng.uniform(8, 40)
+        kx, ky = 2 * np.pi * np.cos(angle) / period, 2 * np.pi * np.sin(angle) / period
+        left, right = max(int(x0 - 3 * spread), 0), min(int(x0 + 3 * spread), size)
+        bottom, top = max(int(y0 - 3 * spread), 0), min(int(y0 + 3 * spread), size)
+        x, y = np.arange(left, right), np.arange(bottom, top)
+        gx = np.exp(-0.5 * ((x - x0) / spread) ** 2) * np.exp(1j * kx * x)
+        gy = np.exp(-0.5 * ((y - y0) / spread) ** 2) * np.exp(1j * (ky * y + rng.uniform(0, 6.3)))
+        strength = amplitude * rng.uniform(0.4, 1.0)
+        wave = np.outer(gy.real, gx.real) - np.outer(gy.imag, gx.imag)
+        image[bottom:top, left:right] += (strength * wave).astype(np.float32)
+
+
+def blank_border(image: np.ndarray, fraction: float) -> None:
+    """Blank one slanted corner and a thin strip opposite, as at the border of a mosaic."""
+    if fraction <= 0:
+        return
+    ny, nx = image.shape
+    y, x = np.ogrid[:ny, :nx]
+    corner = int(fraction * ny / 0.6) + 1
+    image[:corner][(x + 0.6 * y[:corner]) < fraction * nx] = np.nan
+    image[:, nx - max(1, int(0.02 * fraction * nx)) :] = np.nan

@@ -16,7 +16,7 @@ class Rare:
     ----------
     density : objects per square degree
     at_least : so many in every map, however small: a mock map of half a degree would else hold none
-    size : range of largest angular sizes, arcsec
+    size : range of largest angular sizes, arcsec; small sizes are more frequent (uniform in its logarithm)
     snr : range of mean surface brightness, in rms per beam
     """
 
@@ -26,18 +26,35 @@ class Rare:
     snr: tuple[float, float]
 
 
+#: Rare objects far from the Galactic plane. The densities of large samples are far lower for rings and shells (one odd
+#: radio circle in some 50 square degrees); here each is present, so that there is something to find.
 EXTRAGALACTIC_RARE: dict[str, Rare] = {
-    "ring": Rare(0.1, 1, (65, 110), (4.0, 7.0)),
-    "shell": Rare(0.02, 1, (170, 260), (3.0, 5.0)),
+    "point": Rare(0.0, 1, (0.1, 1.0), (1500.0, 4000.0)),
+    "fr1": Rare(0.8, 1, (90, 260), (6.0, 25.0)),
+    "fr2": Rare(0.8, 1, (90, 260), (6.0, 25.0)),
+    "hybrid": Rare(0.2, 0, (70, 160), (8.0, 30.0)),
     "wide-angle-tail": Rare(0.6, 1, (90, 200), (8.0, 30.0)),
     "narrow-angle-tail": Rare(0.6, 1, (80, 180), (8.0, 30.0)),
-    "relic": Rare(0.05, 1, (180, 320), (3.0, 6.0)),
-    "halo": Rare(0.1, 1, (120, 260), (3.0, 6.0)),
     "x-shaped": Rare(0.1, 1, (70, 140), (8.0, 30.0)),
-    "point": Rare(0.0, 1, (1, 1), (1200.0, 3000.0)),
-    "hybrid": Rare(0.2, 0, (70, 160), (8.0, 30.0)),
-    "fr2": Rare(0.8, 1, (90, 260), (6.0, 25.0)),
-    "fr1": Rare(0.8, 1, (90, 260), (6.0, 25.0)),
+    "halo": Rare(0.1, 1, (120, 260), (3.0, 6.0)),
+    "relic": Rare(0.1, 1, (150, 320), (3.0, 8.0)),
+    "ring": Rare(0.1, 1, (65, 110), (4.0, 7.0)),
+    "shell": Rare(0.02, 1, (150, 260), (3.0, 5.0)),
+}
+
+#: Nebulae of the Galactic plane, for a beam of 8" (Bordiu et al. 2025 list some 30 extended sources a square degree).
+GALACTIC_RARE: dict[str, Rare] = {
+    "point": Rare(0.0, 1, (0.1, 1.0), (2000.0, 8000.0)),
+    "hii-region": Rare(12.0, 2, (30, 300), (5.0, 100.0)),
+    "bubble": Rare(6.0, 2, (60, 400), (5.0, 60.0)),
+    "shell": Rare(3.0, 1, (120, 900), (2.0, 20.0)),
+    "filament": Rare(3.0, 1, (120, 600), (3.0, 15.0)),
+    "ring": Rare(1.0, 0, (40, 120), (4.0, 20.0)),
+    "irregular": Rare(4.0, 1, (200, 900), (3.0, 30.0)),
+    "fr1": Rare(1.0, 0, (60, 200), (6.0, 25.0)),
+    "fr2": Rare(2.0, 1, (60, 200), (6.0, 40.0)),
+    "wide-angle-tail": Rare(0.6, 0, (60, 150), (8.0, 30.0)),
+    "halo": Rare(0.05, 0, (90, 200), (3.0, 6.0)),
 }
 
 
@@ -47,16 +64,23 @@ class Preset:
 
     Parameters
     ----------
+    name : str
+    frequency, pixel_scale, rms : reference frequency, pixel size, noise at the centre of the map
     beam : (major FWHM, minor FWHM, position angle in degrees)
+    array : the interferometer, which shapes noise and artefacts
     faintest : sources are drawn down to this fraction of the rms
+    centre : right ascension and declination of the centre, degrees
     edge_rise : rms at the middle of an edge over that at the centre
-    largest_scale : structures beyond this many arcsec are lost between the shortest spacings (0: none is lost)
+    largest_scale : diffuse structure beyond it is lost between the shortest spacings (0: none is lost)
     gain_error, phase_error : antenna errors behind the artefacts, relative and in radians
     artefact_snr : sources above this peak over rms get artefacts
-    stripes : amplitude of scan- or baseline-like stripes in rms
-    seams : number of pointings along each axis of the mosaic (1: a single field)
-    blank : fraction of the width that blanked corners and borders take
-    smearing : relative bandwidth (channel width over frequency) that smears sources radially from the centre
+    stripes : amplitude of patches of stripes in rms, one patch a square degree and at least one (0: none)
+    facet, seam : width of the facets of the mosaic, and the scatter of their noise (0: no seams)
+    blank : fraction of the width that the blanked corner takes
+    bandwidth, integration : relative channel width and integration time in s, which smear sources off the centre
+    primary_beam : FWHM in degrees of the primary beam that the map is not corrected for (0: corrected)
+    emission : mean of the diffuse Galactic emission in rms (0: none)
+    rare : objects on top of the populations
     """
 
     name: str
@@ -69,32 +93,99 @@ class Preset:
     centre: tuple[float, float] = (315.0, -55.0)
     edge_rise: float = 1.7
     largest_scale: float = 1500.0
-    gain_error: float = 0.03
-    phase_error: float = 0.05
-    artefact_snr: float = 150.0
+    gain_error: float = 0.02
+    phase_error: float = 0.03
+    artefact_snr: float = 300.0
     stripes: float = 0.0
-    seams: int = 1
-    blank: float = 0.1
-    smearing: float = 0.0
+    facet: float = 0.0
+    seam: float = 0.0
+    blank: float = 0.0
+    bandwidth: float = 0.0
+    integration: float = 0.0
+    primary_beam: float = 0.0
+    emission: float = 0.0
     rare: Mapping[str, Rare] = field(default_factory=lambda: EXTRAGALACTIC_RARE)
 
     def but(self, **overrides: Any) -> "Preset":
         """This preset with some values changed."""
-        known = {entry.name for entry in fields(self)}
+        known = [entry.name for entry in fields(self)]
         for name in overrides:
             if name not in known:
-                raise ParameterError(f"no setting {name!r} in a mock sky; choose among {', '.join(sorted(known))}.")
+                raise ParameterError(f"no setting {name!r} in a mock sky; choose among {', '.join(known)}.")
         changed = replace(self, **overrides)
-        for name in ("frequency", "pixel_scale", "rms"):
+        for name in ("frequency", "pixel_scale", "rms", "faintest"):
             if not getattr(changed, name) > 0:
                 raise ParameterError(f"{name} is {getattr(changed, name)!r}; it must be above 0.")
+        if not min(changed.beam[:2]) >= 2 * changed.pixel_scale:
+            raise ParameterError(
+                f"the beam is {changed.beam} arcsec and a pixel {changed.pixel_scale}; give the beam at least 2 pixels."
+            )
         return changed
 
 
+_ASKAP = Array(36, "core", 10.0, -55.0, -26.7, 0.0, 0.85, 0.01)
+_MEERKAT = Array(64, "core", 8.0, -40.0, -30.7, 0.0, 0.9, 0.004)
+_VLA_B = Array(27, "y", 0.4, 30.0, 34.1, 0.0, 0.9, 0.02)
+_SKA = Array(96, "core", 8.0, -30.0, -30.7, -0.5, 0.9, 0.004)
+
 PRESETS: dict[str, Preset] = {
-    "emu": Preset(
-        "emu", 944e6, 2.0, (18.0, 11.0, 80.0), 30e-6, Array(36, "core", 10.0, -55.0, -26.7, 0.0, 0.85, 0.01), blank=0.12
-    ),
+    preset.name: preset
+    for preset in (
+        Preset("emu", 944e6, 2.0, (18.0, 11.0, 80.0), 30e-6, _ASKAP, stripes=0.5, facet=2400.0, seam=0.06, blank=0.12),
+        Preset(
+            "smgps",
+            1.28e9,
+            1.5,
+            (8.0, 8.0, 0.0),
+            15e-6,
+            _MEERKAT,
+            centre=(255.0, -42.0),
+            edge_rise=2.0,
+            largest_scale=900.0,
+            facet=1800.0,
+            seam=0.08,
+            emission=3.0,
+            rare=GALACTIC_RARE,
+        ),
+        Preset(
+            "first",
+            1.4e9,
+            1.8,
+            (5.4, 5.4, 0.0),
+            150e-6,
+            _VLA_B,
+            centre=(180.0, 30.0),
+            edge_rise=1.1,
+            largest_scale=120.0,
+            gain_error=0.05,
+            phase_error=0.08,
+            artefact_snr=80.0,
+            facet=1500.0,
+            seam=0.04,
+        ),
+        *(
+            Preset(
+                f"sdc1-{band}-{hours}",
+                frequency,
+                scale,
+                (fwhm, fwhm, 0.0),
+                rms,
+                _SKA,
+                centre=(0.0, -30.0),
+                edge_rise=1.0,
+                largest_scale=0.0,
+                gain_error=0.0,
+                phase_error=0.0,
+                primary_beam=field_of_view,
+                rare={},
+            )
+            for band, frequency, scale, fwhm, field_of_view, levels in (
+                ("b1", 560e6, 0.6, 1.5, 2.75, {"8h": 5.4e-6, "100h": 1.64e-6, "1000h": 0.74e-6}),
+                ("b2", 1.4e9, 0.24, 0.6, 1.1, {"8h": 1.65e-6, "100h": 0.5e-6, "1000h": 0.21e-6}),
+            )
+            for hours, rms in levels.items()
+        ),
+    )
 }
 
 

@@ -1,6 +1,7 @@
 """Gaussian components drawn on a map after convolution with the beam."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numba import njit
@@ -68,65 +69,81 @@ def _draw_rows(image, top, order, x, y, peak, qxx, qyy, qxy, half_x, half_y):
                 ratio *= step
 
 
-def draw(
-    image: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray,
-    flux: np.ndarray,
-    sigma: tuple[np.ndarray, np.ndarray, np.ndarray],
-    beam: tuple[float, float, float],
-    threads: int = 2,
-) -> None:
-    """Add beam-convolved Gaussians to a map in Jy/beam, in place.
-
-    Parameters
-    ----------
-    image : (ny, nx) float32 array
-    x, y : centres in pixels, 0-based
-    flux : integrated flux densities in Jy
-    sigma : intrinsic covariances (xx, yy, xy) in pixels squared; zeros for a point source
-    beam : covariance (xx, yy, xy) of the beam in pixels squared
-    threads : the bands of rows that they draw are fixed, so the result does not depend on it
-    """
-    xx, yy, xy = (np.asarray(own, dtype=float) + of_beam for own, of_beam in zip(sigma, beam, strict=True))
-    determinant = xx * yy - xy * xy
-    solid_angle = np.sqrt(beam[0] * beam[1] - beam[2] ** 2)
-    peak = np.asarray(flux, dtype=float) * solid_angle / np.sqrt(determinant)
-    inverse = yy / determinant, xx / determinant, -xy / determinant
-    half_x, half_y = _REACH * np.sqrt(xx), _REACH * np.sqrt(yy)
-    x, y = np.ascontiguousarray(x, dtype=float), np.ascontiguousarray(y, dtype=float)
-
-    tops = np.arange(0, image.shape[0], _BAND)
-    first = np.searchsorted(tops, y - half_y, side="right") - 1
-    last = np.searchsorted(tops, y + half_y, side="right") - 1
-
-    def draw_band(band: int) -> None:
-        order = np.flatnonzero((first <= band) & (last >= band))
-        rows = image[tops[band] : tops[band] + _BAND]
-        _draw_rows(rows, tops[band], order, x, y, peak, *inverse, half_x, half_y)
-
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(draw_band, range(len(tops))))
+@njit(nogil=True, cache=True)
+def _peaks(start, x, y, peak, qxx, qyy, qxy):
+    """Largest brightness of each source at the centre of one of its components; `start` are the first rows."""
+    result = np.zeros(start.size - 1)
+    for source in range(start.size - 1):
+        for i in range(start[source], start[source + 1]):
+            total = 0.0
+            for k in range(start[source], start[source + 1]):
+                dx, dy = x[i] - x[k], y[i] - y[k]
+                total += peak[k] * np.exp(-0.5 * (qxx[k] * dx * dx + 2.0 * qxy[k] * dx * dy + qyy[k] * dy * dy))
+            result[source] = max(result[source], total)
+    return result
 
 
-def draw_components(
-    image: np.ndarray,
-    components: np.ndarray,
-    pixel_scale: float,
-    beam: tuple[float, float, float],
-    frequency_ratio: float = 1.0,
-) -> None:
-    """Draw `COMPONENT` records whose x and y are arcsec from the centre of pixel (0, 0).
+@dataclass(frozen=True)
+class Drawable:
+    """Components ready to be drawn: pixels, Jy/beam and inverse covariances, after convolution with the beam."""
 
-    `frequency_ratio` is observing over reference frequency: fluxes scale with its alpha-th power.
-    """
-    sigma = covariance(components["major"], components["minor"], components["theta"])
-    flux = components["flux"] * frequency_ratio ** components["alpha"]
-    draw(
-        image,
-        components["x"] / pixel_scale,
-        components["y"] / pixel_scale,
-        flux,
-        tuple(part / pixel_scale**2 for part in sigma),
-        beam,
-    )
+    x: np.ndarray
+    y: np.ndarray
+    peak: np.ndarray
+    xx: np.ndarray
+    yy: np.ndarray
+    xy: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        components: np.ndarray,
+        pixel_scale: float,
+        beam: tuple[float, float, float],
+        flux: np.ndarray | None = None,
+        smearing: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+    ) -> "Drawable":
+        """Convolve `COMPONENT` records, x and y in arcsec from the centre of pixel (0, 0).
+
+        Parameters
+        ----------
+        components : the records
+        pixel_scale : arcsec
+        beam : covariance (xx, yy, xy) of the beam in pixels squared
+        flux : flux densities in Jy that stand in for those of the records
+        smearing : covariances (xx, yy, xy) in pixels squared to be added, one a component
+        """
+        own = covariance(components["major"], components["minor"], components["theta"])
+        xx, yy, xy = (part / pixel_scale**2 + of_beam for part, of_beam in zip(own, beam, strict=True))
+        if smearing is not None:
+            xx, yy, xy = xx + smearing[0], yy + smearing[1], xy + smearing[2]
+        flux = components["flux"] if flux is None else flux
+        peak = flux * np.sqrt((beam[0] * beam[1] - beam[2] ** 2) / (xx * yy - xy * xy))
+        return cls(components["x"] / pixel_scale, components["y"] / pixel_scale, peak, xx, yy, xy)
+
+    def __getitem__(self, rows: np.ndarray) -> "Drawable":
+        return Drawable(*(getattr(self, entry.name)[rows] for entry in fields(self)))
+
+    def _inverse(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        determinant = self.xx * self.yy - self.xy**2
+        return self.yy / determinant, self.xx / determinant, -self.xy / determinant
+
+    def peaks(self, start: np.ndarray) -> np.ndarray:
+        """Peak brightness in Jy/beam of sources whose components are rows start[i] to start[i + 1]."""
+        return _peaks(start, self.x, self.y, self.peak, *self._inverse())
+
+    def draw(self, image: np.ndarray, threads: int = 2) -> None:
+        """Add the components to a float32 map in Jy/beam, in place; the result does not depend on `threads`."""
+        half_x, half_y = _REACH * np.sqrt(self.xx), _REACH * np.sqrt(self.yy)
+        inverse = self._inverse()
+        tops = np.arange(0, image.shape[0], _BAND)
+        first = np.searchsorted(tops, self.y - half_y, side="right") - 1
+        last = np.searchsorted(tops, self.y + half_y, side="right") - 1
+
+        def draw_band(band: int) -> None:
+            order = np.flatnonzero((first <= band) & (last >= band))
+            rows = image[tops[band] : tops[band] + _BAND]
+            _draw_rows(rows, tops[band], order, self.x, self.y, self.peak, *inverse, half_x, half_y)
+
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(draw_band, range(len(tops))))
