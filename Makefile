@@ -45,7 +45,7 @@ check: .venv/.dev .venv/.package  ## formatting, lint, types, layers, clean note
 
 notebooks: .venv/.dev .venv/.package  ## run every notebook from top to bottom, on copies
 	@rm -rf build/notebooks && mkdir -p build/notebooks && cp $(NOTEBOOKS) build/notebooks/
-	@$(PY) -m pytest -q --nbmake --nbmake-timeout=$(NOTEBOOK_TIMEOUT) -o timeout=0 build/notebooks
+	@$(PY) -m pytest -q --nbmake --nbmake-timeout=$(NOTEBOOK_TIMEOUT) -o timeout=0 build/notebooks/*.ipynb
 
 bench: .venv/.dev .venv/.package  ## measure the package beside its peers (minutes)
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(PY) "$$file"; done
