@@ -36,7 +36,7 @@ check: .venv/.dev .venv/.package  ## formatting, lint, types, layers, clean note
 	@$(BIN)/mypy --no-error-summary radiowidgets
 	@log=$$($(BIN)/lint-imports 2>&1) || { echo "$$log"; exit 1; }
 	@$(PY) tools/environment.py --check
-	@$(if $(NOTEBOOKS),$(BIN)/nbstripout --verify $(NOTEBOOKS))
+	@$(if $(NOTEBOOKS),$(BIN)/nbstripout --keep-id --verify $(NOTEBOOKS))
 	@tests=$$(find tests -name '*.test.mjs' -o -name '*.test.js'); \
 	if [ -z "$$tests" ]; then :; \
 	elif command -v node >/dev/null; then node --test --test-reporter=dot $$tests; \
