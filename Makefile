@@ -9,7 +9,10 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?=
 BIN := .venv/bin
 PY := $(BIN)/python
-PIP := $(PY) -m pip --disable-pip-version-check --no-input -q
+PIP := $(PY) -m pip --disable-pip-version-check --no-input -qq
+# Wheels only, on the way in as on the way out: nothing is built where users install. UPGRADE=-U renews every pin.
+COMPILE = $(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-emit-index-url \
+  --only-binary :all: --python-version 3.11 --all-extras --group build $(UPGRADE)
 NOTEBOOKS = $(wildcard notebooks/*.ipynb)
 LAB_ARGS ?=
 TEST_ARGS ?=
@@ -54,10 +57,8 @@ soak: .venv/.dev .venv/.package  ## the tests that run for long
 	@$(PY) -m pytest -q -m soak -o timeout=0 $(TEST_ARGS)
 
 lock: .venv/.dev  ## write new locks from pyproject.toml, and the environment files from them
-	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 \
-	  --all-extras --group build pyproject.toml -o requirements.lock
-	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 \
-	  --all-extras --group build --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	@$(COMPILE) pyproject.toml -o requirements.lock
+	@$(COMPILE) --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 	@$(PY) tools/environment.py
 
 clean:  ## remove the environment, caches and build products (never runs/ or labels)
