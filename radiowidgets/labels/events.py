@@ -38,6 +38,7 @@ MAX_NOTE = 10_000
 # No honest log comes near it; a garbled or hostile number must not push everybody's counter out of range.
 MAX_COUNTER = 10**12
 MAX_SHOWN_KEYS = 32
+MAX_NUMBER = 2**53
 MAX_DEPTH = 16
 
 INTERESTS = range(6)
@@ -153,7 +154,7 @@ class Event:
             With the reason, if it is not a valid event.
         """
         try:
-            record = json.loads(line.decode("utf-8"), parse_float=_finite, parse_constant=_refuse_constant)
+            record = _DECODER.decode(line.decode("utf-8"))
         except RecursionError:
             raise ValueError("not JSON that can be read: nested too deeply") from None
         except ValueError as error:
@@ -334,6 +335,12 @@ def _frame(frame: Any) -> FrameRef:
 def _box(box: Any) -> tuple[float, ...] | None:
     if box is None:
         return None
+    if (
+        type(box) is list
+        and len(box) == 4
+        and all(type(value) is int and -MAX_NUMBER < value < MAX_NUMBER for value in box)
+    ):
+        return tuple(box)  # the usual case
     if isinstance(box, str) or not isinstance(box, (Sequence, np.ndarray)):
         raise ValueError(f"box is {_brief(box)}, not [x, y, width, height]")
     values = tuple(_number(value, "box") for value in box)
@@ -353,7 +360,7 @@ def _number(value: Any, what: str) -> float | None:
         if isinstance(value, bool) or not isinstance(value, Real):
             raise ValueError(f"{what} is {_brief(value)}, not a number")
     if isinstance(value, int):
-        if abs(value) > 2**53:
+        if abs(value) > MAX_NUMBER:
             raise ValueError(f"{what} is {_brief(value)}, out of range")
         return value
     value = float(value)
@@ -416,6 +423,9 @@ def _finite(text: str) -> float:
 
 def _refuse_constant(constant: str) -> Any:
     raise ValueError(f"{constant} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse_constant)
 
 
 def _brief(value: Any) -> str:

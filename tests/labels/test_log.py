@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import re
 import threading
 
 import numpy as np
@@ -49,7 +50,7 @@ def lines_of(folder):
     ]
 
 
-# -- recording ------------------------------------------------------------------------------------------------------
+# -- recording ------------------------------------------------------------------------------------------
 
 
 def test_an_action_on_many_frames_is_one_line_that_anyone_can_read(log, folder):
@@ -159,7 +160,7 @@ def test_an_action_too_large_is_refused(log, monkeypatch):
     with pytest.raises(LabelError, match="more than 300 frames in one action; record them in parts"):
         log.record((str(i) for i in range(10**12)), interest=1)
     monkeypatch.setattr(events_module, "MAX_LINE_BYTES", 5000)
-    with pytest.raises(LabelError, match="Not saved: an action of .* bytes on 300 frames"):
+    with pytest.raises(LabelError, match=r"Not saved: an action of .* bytes on 300 frames"):
         log.record((str(i) for i in range(300)), interest=1)
     assert len(log) == 0
 
@@ -180,7 +181,7 @@ def test_a_thousand_frames_and_their_undo_are_two_lines(log, folder):
     assert len(lines_of(folder)) == 2
 
 
-# -- who ------------------------------------------------------------------------------------------------------------
+# -- who ------------------------------------------------------------------------------------------------
 
 
 def test_the_annotator_is_the_hubs_user_else_the_login_else_anonymous(folder, monkeypatch):
@@ -211,9 +212,9 @@ def test_a_file_name_is_never_raw_text(folder, name):
 
 @pytest.mark.parametrize("bad", ["", "  ", "a\nb", "x" * 129, 7])
 def test_names_are_checked(folder, bad):
-    with pytest.raises(LabelError, match="cannot be opened: annotator"):
+    with pytest.raises(LabelError, match=r"cannot be opened: annotator"):
         LabelLog(folder, annotator=bad)
-    with pytest.raises(LabelError, match="cannot be opened: session"):
+    with pytest.raises(LabelError, match=r"cannot be opened: session"):
         LabelLog(folder, annotator="ana", session=bad)
 
 
@@ -223,7 +224,7 @@ def test_an_address_is_no_folder():
     assert "secret" not in str(caught.value)
 
 
-# -- undo -----------------------------------------------------------------------------------------------------------
+# -- undo -----------------------------------------------------------------------------------------------
 
 
 def test_undo_goes_back_step_by_step_also_in_a_later_session(log, folder):
@@ -321,7 +322,7 @@ def test_events_in_order_are_not_folded_again(log, monkeypatch):
     assert refolded == ["f0"]
 
 
-# -- reading others -------------------------------------------------------------------------------------------------
+# -- reading others -------------------------------------------------------------------------------------
 
 
 def test_sessions_read_each_other_and_count_on(log, folder):
@@ -472,8 +473,8 @@ def test_a_line_that_is_not_valid_is_skipped_and_listed(folder, line, reason):
     log = LabelLog(folder, "ana")
     assert [event.event_id for event in log.events()] == ["good"]
     (problem,) = log.problems
-    pd.testing.assert_index_equal(pd.Index([problem.split(" ")[0]]), pd.Index(["x.jsonl:2:"]))
-    assert pd.Series([problem]).str.contains(reason).all(), problem
+    assert problem.startswith("x.jsonl:2: skipped, ")
+    assert re.search(reason, problem), problem
     assert len(problem) < 300
     assert problem.isprintable()
     assert log.record(["a"], interest=2).counter == 3
@@ -538,7 +539,7 @@ def test_the_last_possible_counter_ends_in_one_line(folder):
     (folder / "x.jsonl").write_bytes(valid(counter=10**12) + b"\n")
     log = LabelLog(folder, "ana")
     with pytest.raises(
-        LabelError, match="Not saved: .* counter 1000000000000, the largest there can be. Move"
+        LabelError, match=r"Not saved: .* counter 1000000000000, the largest there can be. Move"
     ):
         log.record(["a"], interest=1)
 
@@ -550,29 +551,49 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
-@given(
-    st.lists(
-        st.binary(max_size=60)
-        | st.builds(
-            lambda changes: valid(**changes),
-            st.dictionaries(st.sampled_from(sorted(events_module._FIELDS)), JSON),
-        ),
-        max_size=4,
-    )
+FOREIGN = st.binary(max_size=60) | st.builds(
+    lambda changes: valid(**changes), st.dictionaries(st.sampled_from(sorted(events_module._FIELDS)), JSON)
 )
-def test_no_foreign_line_breaks_reading_or_writing(tmp_path_factory, lines):
-    folder = tmp_path_factory.mktemp("labels")
-    (folder / "x.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(FOREIGN)
+def test_a_foreign_line_is_an_event_or_a_value_error(line):
+    try:
+        event = Event.from_line(line)
+    except ValueError as error:
+        event, reason = None, str(error)
+    if event is None:
+        assert reason.isprintable()
+        assert len(reason) < 250
+    else:
+        assert Event.from_line(event.to_line()) == event
+
+
+def test_no_foreign_line_breaks_reading_or_writing(folder):
+    # One folder for all examples: a thousand small folders would take long to flush.
+    folder.mkdir()
+    others = LabelLog(folder, "zoe")
+
+    @settings(max_examples=100, deadline=None, derandomize=True)
+    @given(st.lists(FOREIGN, max_size=4))
+    def check(lines):
+        with (folder / "x.jsonl").open("ab") as stream:
+            stream.write(b"\n".join(lines) + b"\n")
+        others.refresh()
+
+    check()
     log = LabelLog(folder, "ana")
+    assert log.events() == others.events()
     log.record(["a"], interest=1)
-    assert all("\n" not in problem for problem in log.problems)
-    log.table(), log.history()
-    log.export(folder / "t.csv"), log.export(folder / "t.parquet")
-    assert LabelLog(folder, "bob").events() == log.events()
+    assert log.table()["frame_id"].tolist()
+    assert len(log.history()) == len(log)
+    log.export(folder / "t.csv")
+    log.export(folder / "t.parquet")
+    assert all(problem.isprintable() for problem in log.problems)
 
 
-# -- when writing fails ---------------------------------------------------------------------------------------------
+# -- when writing fails ---------------------------------------------------------------------------------
 
 
 class Disk:
@@ -613,7 +634,8 @@ def test_a_full_disk_loses_nothing_and_glues_nothing(log, folder, disk, begun, r
         log.record(["a"], interest=1)
     before = log.state()
     # -1: all but the newline fits.
-    disk.room = room if room >= 0 else len(Event("x" * 32, 9, "ana", "first", (FrameRef("b"),), {"interest": 2}, time="t" * 29).to_line()) - 1  # fmt: skip
+    event = Event("x" * 32, 9, "ana", "first", (FrameRef("b"),), {"interest": 2}, time="t" * 29)
+    disk.room = room if room >= 0 else len(event.to_line()) - 1
     with pytest.raises(
         LabelError, match=r"^Not saved: interest 2 on 1 frame could not .*No space left.*Free some space"
     ) as caught:
@@ -642,7 +664,7 @@ def test_an_event_whose_flush_failed_counts_for_nobody(log, folder, disk):
     other = LabelLog(folder, "bob")
     log.record(["a"], interest=1)
     disk.flush_error = errno.EIO
-    with pytest.raises(LabelError, match="Input/output error.*Check that the disk"):
+    with pytest.raises(LabelError, match=r"Input/output error.*Check that the disk"):
         log.record(["a"], interest=2)
     assert log.state_of("a").interest == 1
     other.refresh()
@@ -663,7 +685,7 @@ def test_an_event_in_doubt_is_taken_back_as_soon_as_the_disk_allows(log, folder,
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fail)
-        with pytest.raises(LabelError, match="Quota.*quota"):
+        with pytest.raises(LabelError, match=r"Quota.*quota"):
             log.record(["a"], interest=2)
     assert log.state_of("a").interest == 1
     with pytest.raises(LabelError):
@@ -757,7 +779,7 @@ def test_closing_is_harmless(log, folder):
     assert len(LabelLog(folder, "bob")) == 2
 
 
-# -- tables and export ----------------------------------------------------------------------------------------------
+# -- tables and export ----------------------------------------------------------------------------------
 
 
 def test_table_is_the_current_state(log, folder):
@@ -823,7 +845,7 @@ def test_history_says_who_did_what(log, folder):
     assert history["frame_ids"].tolist() == [["a", "b"], ["a", "b"], ["b"]]
     assert history["undoes"].tolist()[1] == event.event_id
     assert log.history("a")["event_id"].tolist() == [event.event_id, undo.event_id]
-    assert log.history(annotator="bob")["counter"].tolist() == [1 if len(history) == 0 else 3]
+    assert log.history(annotator="bob")["counter"].tolist() == [3]
 
 
 def test_export_as_csv(log, tmp_path):
@@ -860,14 +882,14 @@ def test_export_that_fails_leaves_the_old_file(log, tmp_path, monkeypatch):
     path.write_text("old")
     with pytest.raises(LabelError, match=r"'labels.xlsx'; let the name end in .csv or .parquet"):
         log.export(tmp_path / "labels.xlsx")
-    with pytest.raises(LabelError, match="could not be exported .*No such file"):
+    with pytest.raises(LabelError, match=r"could not be exported .*No such file"):
         log.export(tmp_path / "no" / "labels.csv")
 
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(pd.DataFrame, "to_csv", full)
-    with pytest.raises(LabelError, match="No space left on device.*Free some space"):
+    with pytest.raises(LabelError, match=r"No space left on device.*Free some space"):
         log.export(path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
