@@ -1,7 +1,7 @@
 """Map a function over chunks of work: threads of this process, or a given Dask cluster.
 
-The grid of chunks belongs to the caller, never to the workers: results come back in the order of the chunks, so two
-cores and a cluster give the same bytes.
+The grid of chunks belongs to the caller, never to the workers, and results come back in the order of the
+chunks: two cores and a cluster give the same bytes.
 """
 
 import os
@@ -17,7 +17,7 @@ Progress = Callable[[int, int | None], None]
 
 
 def available_cores() -> int:
-    """Return the number of processor cores that this process may use (a hub often grants fewer than there are)."""
+    """Return the number of cores that this process may use; a hub often grants fewer than there are."""
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return os.cpu_count() or 1
@@ -43,11 +43,11 @@ def map_chunks(
     client : dask.distributed.Client, optional
         Run on this cluster instead of on threads.
     threads : int, optional
-        Number of threads; default: the cores that this process may use. With 1, everything runs in the caller's
-        thread.
+        Number of threads; default: the cores that this process may use. With 1, everything runs in the
+        caller's thread.
     progress : str or callable, optional
-        A text shows a tqdm bar of that name; a callable is called as ``progress(done, total)`` after each chunk
-        (`total` is None for an iterator).
+        A text shows a tqdm bar of that name; a callable is called as ``progress(done, total)`` after each
+        chunk (`total` is None for an iterator).
 
     Returns
     -------
@@ -110,6 +110,6 @@ def _on_threads(function: Callable[[Any], Any], chunks: Iterable[Any], threads: 
 
 
 def _on_cluster(function: Callable[[Any], Any], chunks: Iterable[Any], client: Any) -> Iterator[Any]:
-    # pure=False: two equal chunks are two results, and hashing pixels to find that out would cost more than it saves.
+    # pure=False: hashing the pixels of each chunk would cost more than it could save.
     window = 2 * max(1, sum(client.nthreads().values()))
     yield from _windowed(lambda chunk: client.submit(function, chunk, pure=False), chunks, window)

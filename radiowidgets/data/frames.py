@@ -21,7 +21,7 @@ IMAGES = "images"  # stands for the map in tables of frames that have none
 
 
 class NoiseTable(NamedTuple):
-    """Background and noise of each frame, in the unit of its map, and its fraction of blank pixels: float32."""
+    """Background and noise of frames in the unit of their maps, and their fractions of blank pixels."""
 
     background: np.ndarray
     rms: np.ndarray
@@ -180,8 +180,8 @@ class FrameSet:
         if outside.any():
             k = int(np.argmax(outside))
             raise FrameError(
-                f"{int(outside.sum())} frames lie outside their map, the first at x={int(x[k])}, y={int(y[k])} "
-                f"of map {self.map_names[codes[k]]}; leave them out."
+                f"{int(outside.sum())} frames lie outside their map, the first at x={int(x[k])}, "
+                f"y={int(y[k])} of map {self.map_names[codes[k]]}; leave them out."
             )
         if unique:
             import pandas as pd
@@ -290,19 +290,19 @@ class FrameSet:
             )
         ids = table["frame_id"].astype(str).to_numpy(dtype=object) if "frame_id" in table.columns else None
         if images is not None:
-            frames = cls.from_images(images, ids)
+            frames = cls.from_images(images, None if ids is None else list(ids))
         else:
             skies = _as_list([] if maps is None else maps)
             codes = _codes_of(table["map"], [sky.name for sky in skies])
             boxes = [table[name].to_numpy() for name in ("x", "y", "width", "height")]
             frames = cls(skies, codes, *boxes)
             if ids is not None and not np.array_equal(ids, frames.frame_ids):
-                frames = cls(skies, codes, *boxes, ids=ids)
+                frames = cls(skies, codes, *boxes, ids=list(ids))
         if all(name in table.columns for name in NoiseTable._fields):
             frames.set_noise(*(table[name].to_numpy() for name in NoiseTable._fields))
         return frames
 
-    # ------------------------------------------------------------------------------------
+    # --------------------------------------------------------------------------------
     # the table
 
     def __len__(self) -> int:
@@ -478,14 +478,14 @@ class FrameSet:
             columns.update(self.noise._asdict())
         return pd.DataFrame(columns)
 
-    # ------------------------------------------------------------------------------------
+    # --------------------------------------------------------------------------------
     # pixels
 
     def strips(self, indices: Any = None) -> Iterator[Strip]:
         """Read the frames in one pass over their maps, strip by strip.
 
-        Frames of one map that lie close together in y share a strip, so that overlapping windows are read from the
-        disk about once; a strip holds at most about 64 MB, unless one frame is larger.
+        Frames of one map that lie close together in y share a strip, so that overlapping windows are read
+        little more than once; a strip holds at most 64 MB, unless one frame is larger.
 
         Parameters
         ----------
@@ -495,8 +495,8 @@ class FrameSet:
         Yields
         ------
         Strip
-            ``(indices, y0, pixels, x0)``; each frame is in exactly one strip. Images without a map come one by one,
-            the mean of their channels.
+            ``(indices, y0, pixels, x0)``; each frame is in exactly one strip. Images without a map come one
+            by one, as the mean of their channels.
         """
         chosen = np.arange(len(self)) if indices is None else self._positions(indices)
         if self._images is not None:
@@ -525,8 +525,9 @@ class FrameSet:
         ----------
         indices : array_like of int
         size : int, optional
-            Bring every frame to size x size: the mean over the area where it shrinks, bilinear where it grows.
-            Needed where the frames differ in size. A pixel is blank only where all that goes into it is blank.
+            Bring every frame to size x size: the mean over the area where it shrinks, bilinear where it
+            grows. Needed where the frames differ in size. A pixel is blank only where all that goes into it
+            is blank.
 
         Returns
         -------
@@ -580,7 +581,7 @@ class FrameSet:
         return network_input(self, size=size, **options)
 
 
-# ----------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------
 
 
 def cut_windows(
@@ -632,7 +633,7 @@ def cut_windows(
         ny, nx = sky.shape
         box = (code, np.tile(xs, len(ys)), np.repeat(ys, len(xs)), min(size, nx), min(size, ny))
         for column, values in zip(columns, box, strict=True):
-            column.append(np.broadcast_to(np.int32(values), len(ys) * len(xs)))
+            column.append(np.broadcast_to(np.asarray(values, np.int32), len(ys) * len(xs)))
     return FrameSet._trusted(skies, *(np.concatenate(column) for column in columns))
 
 
@@ -719,7 +720,7 @@ def _codes_of(column: "pd.Series", names: Sequence[str]) -> np.ndarray:
 
 
 def _named(skies: Sequence[SkyMap]) -> dict[str, SkyMap]:
-    """Return the maps by name; the same map twice counts once, two different ones of one name are an error."""
+    """Return the maps by name; the same map twice counts once, two different ones of one name are refused."""
     out: dict[str, SkyMap] = {}
     for sky in skies:
         other = out.setdefault(sky.name, sky)

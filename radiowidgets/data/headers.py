@@ -1,7 +1,7 @@
 """Read what a FITS header says about a map: celestial coordinates, beam, unit and frequency.
 
-Headers are written by many programs and now and then by hand. What is missing or cannot be understood becomes None and
-a short note, never an exception and never a guess that goes unsaid.
+Headers are written by many programs and now and then by hand. What is missing or cannot be understood becomes
+None and a short note, never an exception and never a guess that goes unsaid.
 """
 
 import math
@@ -14,7 +14,7 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.wcs import WCS, Sip
 
-from radiowidgets.data.fitsfile import card, caught_warnings, number, shorten
+from radiowidgets.data.cards import card, caught_warnings, number, shorten
 
 # What wcslib, by way of astropy, raises on coordinates that make no sense.
 WCS_ERRORS = (
@@ -35,7 +35,7 @@ BEAM_SOLID_ANGLE = math.pi / (4 * math.log(2))  # of a Gaussian, in units of bma
 BeamSize = tuple[float, float, float]
 
 
-# ----------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------
 # coordinates
 
 _AXIS_CARDS = ("CTYPE", "CRVAL", "CRPIX", "CDELT", "CUNIT", "CROTA")
@@ -173,7 +173,7 @@ def _mend_frame(cards: fits.Header, notes: list[str]) -> None:
 
 
 def _check(wcs: WCS) -> None:
-    """Raise ValueError unless the coordinates can be computed at the reference pixel, in a frame that is known."""
+    """Raise ValueError unless coordinates can be computed, in a frame that is known."""
     from astropy.wcs.utils import wcs_to_celestial_frame
 
     wcs.wcs.set()
@@ -192,7 +192,7 @@ def pixel_area(wcs: WCS) -> float:
 
 
 def world_coordinates(wcs: WCS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return ICRS right ascension and declination in degrees of pixel positions (0-based); NaN off the sky."""
+    """Return ICRS right ascension and declination in degrees of 0-based pixels; NaN off the sky."""
     from astropy.coordinates import ICRS, SkyCoord
     from astropy.wcs.utils import wcs_to_celestial_frame
 
@@ -238,7 +238,7 @@ def bare_pixel_scale(header: fits.Header, kept: tuple[int, int], notes: list[str
     return math.sqrt(abs(steps[0] * steps[1]))
 
 
-# ----------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------
 # beam
 
 _FLOAT = r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[EeDd][-+]?\d+)?)"
@@ -308,7 +308,7 @@ def _beam_in_history(header: fits.Header) -> BeamSize | None:
     return last
 
 
-# ----------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------
 # unit
 
 _PER = {"": None, "beam": u.beam, "bm": u.beam, "pixel": u.pix, "pix": u.pix, "px": u.pix, "sr": u.sr,
@@ -357,7 +357,7 @@ def _brightness(original: str, notes: list[str]) -> u.UnitBase | None:
     return None
 
 
-# ----------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------
 # frequency
 
 _FREQUENCY_RANGE = (1e6, 1e16)
@@ -365,7 +365,7 @@ _KEYWORDS = ("RESTFRQ", "RESTFREQ", "FREQ", "OBSFREQ", "FREQUENC", "OBS-FREQ", "
 
 
 def frequency_hertz(header: fits.Header, notes: list[str]) -> float | None:
-    """Return the frequency in Hz from a FREQ or wavelength axis, RESTFRQ and its variants, or a bare CRVAL3."""
+    """Return the frequency in Hz: of a FREQ or wavelength axis, RESTFRQ and the like, or a bare CRVAL3."""
     axes = [(axis, str(card(header, f"CTYPE{axis}", "") or "").strip().upper()) for axis in range(1, 10)]
     for axis, kind in axes:
         value = _on_plane(header, axis)
@@ -394,7 +394,7 @@ def frequency_hertz(header: fits.Header, notes: list[str]) -> float | None:
 
 
 def _on_plane(header: fits.Header, axis: int) -> float | None:
-    """Return the coordinate of the first (the only) pixel along an axis; CRVAL where the image lacks the axis."""
+    """Return the coordinate of the only pixel along an axis; CRVAL where the image lacks the axis."""
     value = number(header, f"CRVAL{axis}")
     step, reference = number(header, f"CDELT{axis}"), number(header, f"CRPIX{axis}")
     if value is None or step is None or reference is None or axis > (card(header, "NAXIS") or 0):
@@ -417,7 +417,7 @@ def _in(value: float, unit: Any, target: u.UnitBase) -> float | None:
     return None
 
 
-# ----------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------
 # names
 
 _SUFFIXES = re.compile(r"\.(fits?|fts)(\.(gz|fz))?$|\.(gz|fz)$", re.IGNORECASE)
@@ -425,7 +425,7 @@ _SAFE = frozenset(string.ascii_letters + string.digits + "._+-")
 
 
 def slug(text: str) -> str:
-    """Return a name that is safe in file names, tables and frame ids: ASCII letters, digits and ``._+-``, at most 64.
+    """Return a name that is safe anywhere: at most 64 ASCII letters, digits and ``._+-``.
 
     Examples
     --------

@@ -4,26 +4,17 @@ import copy
 import hashlib
 import math
 import os
-import tempfile
+import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from radiowidgets.data.fitsfile import (
-    BLOCK,
-    ArrayPixels,
-    PixelSource,
-    blank_infinities,
-    caught_warnings,
-    join_fingerprint,
-    open_image,
-    sample_positions,
-    shorten,
-)
+from radiowidgets.data.cards import card, caught_warnings, shorten
+from radiowidgets.data.fitsfile import BLOCK, join_fingerprint, open_image, sample_positions
 from radiowidgets.data.headers import (
     BEAM_SOLID_ANGLE,
     SPEED_OF_LIGHT,
@@ -37,18 +28,20 @@ from radiowidgets.data.headers import (
     slug,
     world_coordinates,
 )
+from radiowidgets.data.pixels import ArrayPixels, PixelSource, blank_infinities
 from radiowidgets.errors import MapError, ParameterError
 
 if TYPE_CHECKING:
     from radio_beam import Beam
 
 _BOLTZMANN = 1.380649e-23  # J / K
+_CONVERTED = "-jy-per-pixel"  # marks the fingerprint of a converted map
 
 
 class SkyMap:
     """One 2-D radio (or infrared) image of the sky.
 
-    Make one with `SkyMap.open` or `SkyMap.from_array`. Pixels are read when asked for; pixel (x, y) counts from 0,
+    Make one with `SkyMap.open` or `SkyMap.from_array`. Pixels are read when asked for; (x, y) counts from 0,
     y being the row. Several threads may read one map at once.
 
     Attributes
@@ -77,6 +70,7 @@ class SkyMap:
         *,
         name: str,
         path: Path | None = None,
+        hdu: int | str | None = None,
         header: fits.Header | None = None,
         wcs: WCS | None = None,
         beam: "BeamSize | Beam | None" = None,
@@ -85,23 +79,23 @@ class SkyMap:
         fingerprint: str = "",
         notes: list[str] | None = None,
         pixel_scale: float | None = None,
-        factor: float = 1.0,
     ) -> None:
         self._source = pixels
-        self._factor = factor
-        self._bare_scale = pixel_scale
+        self._factor = 1.0
+        self._hdu = hdu
+        self._bare_scale = pixel_scale  # arcsec, for a map without coordinates
         self.name = name
         self.path = path
         self.header = fits.Header() if header is None else header
         self.wcs = wcs
-        self.beam = beam  # type: ignore[assignment]
+        self.beam = beam
         self.unit = unit
         self.frequency = frequency
         self.shape = pixels.shape
         self.fingerprint = fingerprint
         self.notes = [] if notes is None else notes
 
-    # ------------------------------------------------------------------------------------
+    # --------------------------------------------------------------------------------
     # making
 
     @classmethod
@@ -110,9 +104,9 @@ class SkyMap:
     ) -> "SkyMap":
         """Open a FITS image.
 
-        A plain file is memory-mapped: opening takes milliseconds whatever its size. A tile-compressed one (.fits.fz)
-        is decompressed piece by piece as it is read; a gzipped one (.fits.gz) at once, into memory. Axes of length 1
-        (Stokes, frequency) are dropped.
+        A plain file is memory-mapped: opening takes milliseconds whatever its size. A tile-compressed one
+        (.fits.fz) is decompressed piece by piece as it is read, a gzipped one (.fits.gz) at once, to memory.
+        Axes of length 1 (Stokes, frequency) are dropped.
 
         Parameters
         ----------
@@ -125,29 +119,26 @@ class SkyMap:
         Raises
         ------
         MapError
-            If the file is not a usable 2-D image: not FITS, truncated, damaged, only tables, a cube, 1-D, without
-            pixels, or compressed so that it would expand to an absurd size.
+            If the file is no usable 2-D image: not FITS, truncated, damaged, only tables, a cube, 1-D,
+            without pixels, or compressed so that it would expand to an absurd size.
         """
         image = open_image(path, hdu)
-        notes = image.notes
-        header, kept = image.header, image.kept
-        ny, nx = image.pixels.shape
+        header, kept, notes = image.header, image.kept, image.notes
         wcs = celestial_wcs(header, kept, notes)
-        scale = math.sqrt(pixel_area(wcs)) if wcs is not None else bare_pixel_scale(header, kept, notes)
-        extent = None if scale is None else scale * math.hypot(nx, ny)
-        hertz = frequency_hertz(header, notes)
+        scale = _pixel_scale(wcs, header, kept, notes)
         return cls(
             image.pixels,
             name=slug(image.path.name if name is None else name),
             path=image.path,
+            hdu=hdu,
             header=header,
             wcs=wcs,
-            beam=beam_size(header, extent, notes),
-            unit=parse_unit(header.get("BUNIT"), notes),
-            frequency=None if hertz is None else hertz * u.Hz,
+            beam=beam_size(header, _extent(scale, image.pixels.shape), notes),
+            unit=parse_unit(card(header, "BUNIT"), notes),
+            frequency=_quantity(frequency_hertz(header, notes)),
             fingerprint=image.fingerprint,
             notes=notes,
-            pixel_scale=None if scale is None else scale * 3600,
+            pixel_scale=scale,
         )
 
     @classmethod
@@ -162,7 +153,7 @@ class SkyMap:
         frequency: u.Quantity | None = None,
         header: fits.Header | None = None,
     ) -> "SkyMap":
-        """Make a map of a 2-D array, such as a mock sky; the array is not copied where it is float32 already.
+        """Make a map of a 2-D array, such as a mock sky; a float32 array is not copied.
 
         Parameters
         ----------
@@ -183,7 +174,7 @@ class SkyMap:
         values = np.asarray(array)
         if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "fiub":
             raise MapError(
-                f"the array has shape {values.shape} and type {values.dtype}; a map needs real numbers in two axes."
+                f"the array has shape {values.shape} and type {values.dtype}; give real numbers in two axes."
             )
         with np.errstate(over="ignore"):
             pixels = np.ascontiguousarray(values, dtype=np.float32)
@@ -193,40 +184,33 @@ class SkyMap:
         pixels = pixels.view()
         pixels.flags.writeable = False
         notes: list[str] = []
-        kept = (1, 2)
+        known = header is not None and len(header) > 0
         header = fits.Header() if header is None else header.copy()
-        unused: list[str] = []
-        if wcs is None and header:
-            wcs = celestial_wcs(header, kept, notes)
-        elif wcs is not None and (wcs.naxis != 2 or not wcs.has_celestial):
+        if wcs is not None and (wcs.naxis != 2 or not wcs.has_celestial):
             raise MapError(f"the WCS has {wcs.naxis} axes; give its celestial part (wcs.celestial).")
-        scale = math.sqrt(pixel_area(wcs)) if wcs is not None else bare_pixel_scale(header, kept, notes)
+        if wcs is None and known:
+            wcs = celestial_wcs(header, (1, 2), notes)
+        scale = _pixel_scale(wcs, header, (1, 2), notes)
         size: Any = beam
-        if size is None and header:
-            size = beam_size(header, None if scale is None else scale * math.hypot(*pixels.shape), notes)
-        if isinstance(unit, str) or (unit is None and header):
-            unit = parse_unit(unit if unit is not None else header.get("BUNIT"), notes)
-        if frequency is None and header:
-            hertz = frequency_hertz(header, notes)
-            frequency = None if hertz is None else hertz * u.Hz
-        for what, value in (
-            ("celestial coordinates", wcs),
-            ("beam", size),
-            ("unit", unit),
-            ("frequency", frequency),
-        ):
-            if value is None and not header:
-                unused.append(f"no {what} given.")
+        if size is None and known:
+            size = beam_size(header, _extent(scale, pixels.shape), notes)
+        if isinstance(unit, str) or (unit is None and known):
+            unit = parse_unit(card(header, "BUNIT") if unit is None else unit, notes)
+        if frequency is None and known:
+            frequency = _quantity(frequency_hertz(header, notes))
+        if not known:
+            given = {"celestial coordinates": wcs, "beam": size, "unit": unit, "frequency": frequency}
+            notes += [f"no {what} given." for what, value in given.items() if value is None]
         result = cls(
             ArrayPixels(pixels),
             name=slug(name),
             header=header,
             wcs=wcs,
             beam=size,
-            unit=unit,
+            unit=None if unit is None else u.Unit(unit),
             frequency=frequency,
-            notes=notes + unused,
-            pixel_scale=None if scale is None else scale * 3600,
+            notes=notes,
+            pixel_scale=scale,
         )
         text = result._new_header().tostring().encode("ascii", "replace")
         raw = pixels.reshape(-1).view(np.uint8)
@@ -236,7 +220,7 @@ class SkyMap:
         result.fingerprint = join_fingerprint(raw.size, text, blocks.hexdigest())
         return result
 
-    # ------------------------------------------------------------------------------------
+    # --------------------------------------------------------------------------------
     # what it is
 
     def __repr__(self) -> str:
@@ -260,7 +244,7 @@ class SkyMap:
     def beam(self, value: "BeamSize | Beam | None") -> None:
         if value is not None and not isinstance(value, tuple):
             value = (value.major.to_value(u.deg), value.minor.to_value(u.deg), value.pa.to_value(u.deg))
-        self._beam = value
+        self._beam: BeamSize | None = value
 
     @property
     def pixel_scale(self) -> float | None:
@@ -271,7 +255,7 @@ class SkyMap:
 
     @property
     def beam_area_pixels(self) -> float | None:
-        """Solid angle of the beam, 1.1331 bmaj bmin, in pixels; None where beam or pixel scale is not known."""
+        """Solid angle of the beam, 1.1331 bmaj bmin, in pixels; None where it is not known."""
         scale = self.pixel_scale
         if self._beam is None or scale is None:
             return None
@@ -279,20 +263,20 @@ class SkyMap:
         return BEAM_SOLID_ANGLE * major * minor * 3600**2 / scale**2
 
     def pixel_to_sky(self, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return ICRS right ascension and declination in degrees of pixel positions; NaN off the sky or without WCS."""
+        """Return ICRS right ascension and declination in degrees of pixels; NaN where there is no sky."""
         x, y = np.broadcast_arrays(np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64))
         if self.wcs is None:
             return np.full(x.shape, np.nan), np.full(x.shape, np.nan)
         ra, dec = world_coordinates(self.wcs, x.reshape(-1), y.reshape(-1))
         return ra.reshape(x.shape), dec.reshape(x.shape)
 
-    # ------------------------------------------------------------------------------------
+    # --------------------------------------------------------------------------------
     # pixels
 
     def rows(self, y0: int, y1: int) -> np.ndarray:
-        """Return rows y0 to y1 (exclusive) as a new float32 array (y1 - y0, nx); blank and infinite pixels are NaN.
+        """Return rows y0 to y1 (exclusive) as a new float32 array (y1 - y0, nx).
 
-        Only these rows are read; scaled and byte-swapped on the way.
+        Only these rows are read, scaled and byte-swapped on the way; blank and infinite pixels become NaN.
         """
         return self.read(y0, y1, 0, self.shape[1])
 
@@ -309,7 +293,7 @@ class SkyMap:
         ny, nx = self.shape
         if not (0 <= y0 < y1 <= ny and 0 <= x0 < x1 <= nx):
             raise ParameterError(
-                f"rows {y0}:{y1}, columns {x0}:{x1} are not within map {self.name} of {ny} rows and {nx} columns."
+                f"rows {y0}:{y1}, columns {x0}:{x1} are not within map {self.name} ({ny} rows, {nx} columns)."
             )
         pixels = self._source.read(int(y0), int(y1), int(x0), int(x1))
         if self._factor != 1.0:
@@ -318,7 +302,7 @@ class SkyMap:
 
     @property
     def pixels(self) -> np.ndarray:
-        """The whole map as float32 (ny, nx), read-only; read anew on each call unless the map is in memory."""
+        """The whole map as float32 (ny, nx), read-only; read anew each time unless the map is in memory."""
         if isinstance(self._source, ArrayPixels) and self._factor == 1.0:
             return self._source.array
         pixels = self.rows(0, self.shape[0])
@@ -328,48 +312,51 @@ class SkyMap:
     def flux_per_pixel(self) -> "SkyMap":
         """Return this map in Jy/pixel, so that the sum over pixels is a flux density.
 
-        From Jy/beam it takes the beam and the pixel scale, from Jy/sr or Jy/arcsec2 the pixel scale, from K the
-        frequency too (Rayleigh-Jeans). The pixel is taken to have the same area all over the map.
+        From Jy/beam it takes the beam and the pixel scale, from Jy/sr or Jy/arcsec2 the pixel scale, from K
+        the frequency too (Rayleigh-Jeans). Pixels are taken to have the same area all over the map.
 
         Raises
         ------
         MapError
             If what is needed is not known; set `sky.unit`, `sky.beam` or `sky.frequency` then.
         """
-        unit, scale, area = self.unit, self.pixel_scale, self.beam_area_pixels
-        if unit is None:
-            raise MapError(f"map {self.name} has no unit; set it, for example sky.unit = 'Jy / beam'.")
-        unit = u.Unit(unit)
-        pixel_sr = None if scale is None else math.radians(scale / 3600) ** 2
+        factor = self._to_flux_per_pixel()
+        result = copy.copy(self)
+        result._factor = self._factor * factor
+        result.unit = u.Jy / u.pix
+        result.notes = [*self.notes, f"converted from {self.unit} to Jy / pix."]
+        result.fingerprint = self.fingerprint.removesuffix(_CONVERTED) + _CONVERTED
+        return result
+
+    def _to_flux_per_pixel(self) -> float:
+        """Return the factor that brings pixels to Jy/pixel."""
+        if self.unit is None:
+            raise MapError(f"map {self.name} has no unit; set it, as in sky.unit = 'Jy / beam'.")
+        unit = u.Unit(self.unit)
         if unit.is_equivalent(u.Jy / u.pix):
-            factor = unit.to(u.Jy / u.pix)
-        elif unit.is_equivalent(u.Jy / u.beam):
+            return float(unit.to(u.Jy / u.pix))
+        if unit.is_equivalent(u.Jy / u.beam):
+            area = self.beam_area_pixels
             if area is None:
-                raise MapError(
-                    f"map {self.name} has no beam or no pixel scale, needed to leave {unit}; set sky.beam."
-                )
-            factor = unit.to(u.Jy / u.beam) / area
-        elif pixel_sr is None:
-            raise MapError(f"map {self.name} has no pixel scale, needed to leave {unit}; set sky.wcs.")
-        elif unit.is_equivalent(u.Jy / u.sr):
-            factor = unit.to(u.Jy / u.sr) * pixel_sr
-        elif unit.is_equivalent(u.K):
+                missing = "beam" if self._beam is None else "pixel scale"
+                raise MapError(f"map {self.name} is in {unit} and has no {missing}; set sky.beam or sky.wcs.")
+            return float(unit.to(u.Jy / u.beam)) / area
+        scale = self.pixel_scale
+        if scale is None:
+            raise MapError(f"map {self.name} is in {unit} and has no pixel scale; set sky.wcs.")
+        pixel = math.radians(scale / 3600) ** 2
+        if unit.is_equivalent(u.Jy / u.sr):
+            return float(unit.to(u.Jy / u.sr)) * pixel
+        if unit.is_equivalent(u.K):
             if self.frequency is None:
                 raise MapError(f"map {self.name} is in {unit} and has no frequency; set sky.frequency.")
             hertz = self.frequency.to_value(u.Hz)
-            factor = unit.to(u.K) * 2 * _BOLTZMANN * hertz**2 / SPEED_OF_LIGHT**2 * 1e26 * pixel_sr
-        else:
-            raise MapError(
-                f"map {self.name} is in {unit}, which is no surface brightness; set sky.unit if it is wrong."
-            )
-        result = copy.copy(self)
-        result._factor = self._factor * float(factor)
-        result.unit = u.Jy / u.pix
-        result.notes = [*self.notes, f"converted from {unit} to Jy / pix."]
-        result.fingerprint = f"{self.fingerprint}-jy-per-pixel"
-        return result
+            return float(unit.to(u.K)) * 2 * _BOLTZMANN * (hertz / SPEED_OF_LIGHT) ** 2 * 1e26 * pixel
+        raise MapError(
+            f"map {self.name} is in {unit}, which is no surface brightness; set sky.unit if it is."
+        )
 
-    # ------------------------------------------------------------------------------------
+    # --------------------------------------------------------------------------------
     # files
 
     def verify(self) -> str:
@@ -380,19 +367,18 @@ class SkyMap:
         MapError
             If the file is not the one that was opened any more.
         """
-        digest = hashlib.sha256()
         if self.path is None:
+            digest = hashlib.sha256()
             for y in range(self.shape[0]):
                 digest.update(self._source.read(y, y + 1, 0, self.shape[1]).tobytes())
             return digest.hexdigest()
+        if open_image(self.path, self._hdu).fingerprint != self.fingerprint.removesuffix(_CONVERTED):
+            raise MapError(f"{self.path} has changed since it was opened; open it anew.")
         try:
-            with open(self.path, "rb") as file:
-                digest = hashlib.file_digest(file, "sha256")
+            with self.path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise MapError(f"{self.path} cannot be read ({error.strerror}); put it back.") from error
-        if int(self.fingerprint.split("-")[0]) != self.path.stat().st_size:
-            raise MapError(f"{self.path} has changed since it was opened; open it anew.")
-        return digest.hexdigest()
 
     def write(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the map as a plain float32 FITS file with coordinates, beam, unit and frequency.
@@ -409,32 +395,27 @@ class SkyMap:
             raise MapError(f"{path} does not end in .fits; maps are written as plain FITS files.")
         if path.exists() and not overwrite:
             raise MapError(f"{path} exists; choose another name or pass overwrite=True.")
-        ny, nx = self.shape
-        temporary = None
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
-            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-                temporary = file.name
-                file.write(self._new_header().tostring().encode("ascii"))
-                rows = max(1, 2**24 // (4 * nx))
-                for y in range(0, ny, rows):
-                    strip = self.rows(y, min(ny, y + rows))
-                    file.write(strip.byteswap(inplace=True).data if np.little_endian else strip.data)
-                file.write(b"\0" * (-(ny * nx * 4) % BLOCK))
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(temporary, 0o666 & ~umask)
-            os.replace(temporary, path)
+            with temporary.open("xb") as file:
+                self._write_to(file)
+            temporary.replace(path)
         except OSError as error:
-            raise MapError(
-                f"{path} cannot be written ({error.strerror or error}); check folder and disk."
-            ) from error
+            reason = error.strerror or error
+            raise MapError(f"{path} cannot be written ({reason}); check the folder and the disk.") from error
         finally:
-            if temporary is not None and os.path.exists(temporary):
-                os.unlink(temporary)
+            temporary.unlink(missing_ok=True)
         return path
 
+    def _write_to(self, file: BinaryIO) -> None:
+        ny, nx = self.shape
+        rows = max(1, 2**24 // (4 * nx))
+        file.write(self._new_header().tostring().encode("ascii"))
+        file.writelines(self.rows(y, min(ny, y + rows)).astype(">f4").data for y in range(0, ny, rows))
+        file.write(b"\0" * (-(ny * nx * 4) % BLOCK))
+
     def _new_header(self) -> fits.Header:
-        """Return the header of a float32 file of this map: what is known now, then the rest of the old header."""
+        """Return the header of a float32 file of this map: what is known now, and whence the map comes."""
         header = fits.Header()
         header["SIMPLE"] = True
         header["BITPIX"] = -32
@@ -451,14 +432,29 @@ class SkyMap:
             if self.frequency is not None:
                 header["RESTFRQ"] = self.frequency.to_value(u.Hz)
             for key in ("OBJECT", "TELESCOP", "INSTRUME", "OBSERVER", "DATE-OBS"):
-                value = self.header.get(key)
+                value = card(self.header, key)
                 if isinstance(value, str) and key not in header:
                     header[key] = shorten(value, 60)[1:-1]
         return header
 
 
+def _pixel_scale(
+    wcs: WCS | None, header: fits.Header, kept: tuple[int, int], notes: list[str]
+) -> float | None:
+    """Return the pixel scale in arcsec, of the coordinates or of CDELT alone."""
+    degrees = bare_pixel_scale(header, kept, notes) if wcs is None else math.sqrt(pixel_area(wcs))
+    return None if degrees is None else degrees * 3600
+
+
+def _extent(scale: float | None, shape: tuple[int, ...]) -> float | None:
+    """Return the diagonal of the map in degrees."""
+    return None if scale is None else scale / 3600 * math.hypot(*shape)
+
+
+def _quantity(hertz: float | None) -> u.Quantity | None:
+    return None if hertz is None else hertz * u.Hz
+
+
 def _fits_unit(unit: u.UnitBase) -> str:
-    try:
-        return unit.to_string("fits")
-    except ValueError:
-        return unit.to_string()
+    """Return a unit as others write it: 'Jy/beam' rather than astropy's 'beam-1 Jy'."""
+    return unit.to_string().replace(" / ", "/")

@@ -1,4 +1,4 @@
-"""Read the frames of a map in one pass, in strips that several frames share, and bring frames to another size."""
+"""Read the frames of a map in one pass, in strips that several share, and bring them to another size."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -17,8 +17,8 @@ _WORTH_READING = 0.25
 class Strip(NamedTuple):
     """A piece of a map that holds some frames completely.
 
-    Frame i of `indices` is ``pixels[y - y0 : y - y0 + height, x - x0 : x - x0 + width]``, where x, y, width and
-    height are ``frames.x[i]`` and so on. Pixels outside the map are NaN.
+    Frame i of `indices` is ``pixels[y - y0 : y - y0 + height, x - x0 : x - x0 + width]``, where x, y, width
+    and height are ``frames.x[i]`` and so on. Pixels outside the map are NaN.
     """
 
     indices: np.ndarray
@@ -63,8 +63,8 @@ class Boxes(NamedTuple):
 def group_frames(x: np.ndarray, y: np.ndarray, width: np.ndarray, height: np.ndarray) -> Iterator[Group]:
     """Share the frames of one map out among boxes that are each worth reading at once.
 
-    Frames that start at neighbouring rows go together as long as the box stays below `STRIP_BYTES`; overlapping
-    windows are then read little more than once.
+    Frames that start at neighbouring rows go together as long as the box stays below `STRIP_BYTES`;
+    overlapping windows are then read little more than once.
     """
     if len(x) == 0:
         return
