@@ -27,10 +27,10 @@ def galactic_emission(
     """
     clouds, ridges, patches = seed.spawn(3)
     outer = 1800.0 / pixel_scale
-    image = np.exp(0.8 * _power_law_field(size, -3.2, outer, clouds))
-    wisps = np.exp(-np.abs(_power_law_field(size, -3.4, outer, ridges)) / 0.12)
-    wisps *= np.exp(0.9 * _power_law_field(size, -3.2, outer / 2, patches))
-    image += 0.9 * wisps
+    image = np.exp(0.9 * _power_law_field(size, -3.2, outer, clouds))
+    wisps = np.exp(-np.abs(_power_law_field(size, -4.2, outer, ridges)) / 0.05)
+    wisps *= np.exp(1.1 * _power_law_field(size, -3.2, outer / 2, patches))
+    image += 2.0 * wisps
     spectrum = fft.rfft2(image, workers=THREADS)
     spectrum *= beam_transfer((size, size), beam)
     image = fft.irfft2(spectrum, (size, size), workers=THREADS, overwrite_x=True)

@@ -1,6 +1,7 @@
 """What an interferometer does to the sky: uv coverage, correlated noise, missing spacings and calibration errors."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import fft
@@ -8,7 +9,9 @@ from scipy import fft
 from radiowidgets.data.simulate.render import covariance
 
 THREADS = 2  # pocketfft gives the same bits for any number of threads
-_BLOCK = 1 << 20  # pixels of noise drawn by one generator; fixed, so that the noise does not depend on threads
+_BLOCK = (
+    1 << 20
+)  # pixels of noise drawn by one generator; fixed, so that the noise does not depend on threads
 
 
 def beam_covariance(bmaj: float, bmin: float, bpa: float, pixel_scale: float) -> tuple[float, float, float]:
@@ -22,7 +25,9 @@ def beam_covariance(bmaj: float, bmin: float, bpa: float, pixel_scale: float) ->
 
 def frequencies(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Spatial frequencies (v column, u row) in cycles per pixel of a real FFT."""
-    return fft.fftfreq(shape[0])[:, None].astype(np.float32), fft.rfftfreq(shape[1])[None, :].astype(np.float32)
+    return fft.fftfreq(shape[0])[:, None].astype(np.float32), fft.rfftfreq(shape[1])[None, :].astype(
+        np.float32
+    )
 
 
 def beam_transfer(shape: tuple[int, int], beam: tuple[float, float, float]) -> np.ndarray:
@@ -91,9 +96,11 @@ class Coverage:
     than the shortest baseline sees.
     """
 
-    def __init__(self, array: Array, beam: tuple[float, float, float], rng: np.random.Generator, size: int = 512):
+    def __init__(
+        self, array: Array, beam: tuple[float, float, float], rng: np.random.Generator, size: int = 512
+    ):
         self.size = size
-        fwhm = 2.3548 * (beam[0] * beam[1] - beam[2] ** 2) ** 0.25  # pixels
+        self.fwhm = fwhm = 2.3548 * (beam[0] * beam[1] - beam[2] ** 2) ** 0.25  # pixels
         u, v, self.pairs = array.tracks(rng)
         scale = array.longest / fwhm * size  # cells
         # A map is real: the conjugate half of the plane is folded onto u >= 0.
@@ -101,15 +108,21 @@ class Coverage:
         u, v = np.where(flip, -u, u) * scale, np.where(flip, -v, v) * scale
         self.conjugate = flip
         columns = size // 2 + 1
-        self.cell = (np.rint(v).astype(int) % size) * columns + np.minimum(np.rint(u).astype(int), columns - 1)
+        self.cell = (np.rint(v).astype(int) % size) * columns + np.minimum(
+            np.rint(u).astype(int), columns - 1
+        )
         long_enough = np.hypot(u, v) >= array.shortest / fwhm * size
         self.cell[~long_enough] = -1
         self.shape = (size, columns)
         density = self._gridded(np.ones(self.cell.shape))
         # Each visibility covers the extent of the dishes, not a point.
-        row, column = np.meshgrid(np.minimum(np.arange(size), size - np.arange(size)), np.arange(columns), indexing="ij")
+        row, column = np.meshgrid(
+            np.minimum(np.arange(size), size - np.arange(size)), np.arange(columns), indexing="ij"
+        )
         image = fft.irfft2(density, (size, size), workers=THREADS)
-        footprint = np.exp(-0.5 * ((np.minimum(np.arange(size), size - np.arange(size)) / (0.16 * size)) ** 2))
+        footprint = np.exp(
+            -0.5 * ((np.minimum(np.arange(size), size - np.arange(size)) / (0.16 * size)) ** 2)
+        )
         density = np.maximum(fft.rfft2(image * footprint * footprint[:, None], workers=THREADS).real, 0.0)
         hole = 1.0 - np.exp(-((np.hypot(row, column) / max(array.shortest / fwhm * size, 0.5)) ** 4))
         density *= hole
@@ -153,7 +166,9 @@ class Coverage:
         image = fft.fftshift(fft.irfft2(self.transfer, (self.size, self.size), workers=THREADS))
         return image / image.max()
 
-    def error_beam(self, rng: np.random.Generator, amplitude: float, phase: float, intervals: int = 5) -> np.ndarray:
+    def error_beam(
+        self, rng: np.random.Generator, amplitude: float, phase: float, intervals: int = 5
+    ) -> np.ndarray:
         """What calibration errors leave round a source of flux 1 after deconvolution, centred in the stamp.
 
         Each antenna has a gain that is wrong by `amplitude` (relative) and `phase` (radians), constant within each of
@@ -171,13 +186,15 @@ class Coverage:
         spectrum += scale * (self.transfer - self.beam * (self.transfer.sum() / self.beam.sum()))
         image = fft.irfft2(spectrum, (self.size, self.size), workers=THREADS)
         peak = fft.irfft2(self.transfer, (self.size, self.size), workers=THREADS)[0, 0]
-        return (fft.fftshift(image) / peak * self._window()).astype(np.float32)
+        return (fft.fftshift(image) / peak * self._window).astype(np.float32)
 
+    @cached_property
     def _window(self) -> np.ndarray:
-        """1 within 0.3 of the stamp's width from its centre, falling smoothly to 0 at its edge."""
+        """How errors fade with distance: what lies far out is cleaned, and nothing is left at the stamp's edge."""
         offset = (np.arange(self.size) - self.size // 2) / self.size
         radius = np.hypot(offset, offset[:, None])
-        return np.cos(0.5 * np.pi * np.clip((radius - 0.3) / 0.19, 0.0, 1.0)) ** 2
+        edge = np.cos(0.5 * np.pi * np.clip((radius - 0.25) / 0.24, 0.0, 1.0)) ** 2
+        return (edge / np.hypot(1.0, radius * self.size / (6.0 * self.fwhm))).astype(np.float32)
 
 
 def white_noise(shape: tuple[int, int], seed: np.random.SeedSequence) -> np.ndarray:
@@ -244,7 +261,11 @@ def smearing_covariance(
     dx, dy = x - centre, y - centre
     radial = bandwidth**2 / 12.0
     across = (seconds * 7.29e-5) ** 2 / 12.0
-    return radial * dx * dx + across * dy * dy, radial * dy * dy + across * dx * dx, (radial - across) * dx * dy
+    return (
+        radial * dx * dx + across * dy * dy,
+        radial * dy * dy + across * dx * dx,
+        (radial - across) * dx * dy,
+    )
 
 
 def primary_beam(size: int, fwhm: float) -> np.ndarray:
@@ -254,7 +275,9 @@ def primary_beam(size: int, fwhm: float) -> np.ndarray:
     return profile * profile[:, None]
 
 
-def facets(size: int, width: float, step: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def facets(
+    size: int, width: float, step: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The facets of a mosaic: first pixels of the seams, noise factors and background offsets (in rms) of each."""
     if width <= 0 or step <= 0:
         return np.empty(0, int), np.ones((1, 1), np.float32), np.zeros((1, 1), np.float32)
@@ -272,17 +295,18 @@ def add_stripes(image: np.ndarray, amplitude: float, n: int, rng: np.random.Gene
     size = image.shape[0]
     for _ in range(n):
         x0, y0 = rng.uniform(0, size, 2)
-        spread = rng.uniform(0.1, 0.25) * min(size, 3000)
+        spread = rng.uniform(0.12, 0.3) * min(size, 1200)
         angle, period = rng.uniform(0, np.pi), rng.uniform(8, 40)
         kx, ky = 2 * np.pi * np.cos(angle) / period, 2 * np.pi * np.sin(angle) / period
-        left, right = max(int(x0 - 3 * spread), 0), min(int(x0 + 3 * spread), size)
-        bottom, top = max(int(y0 - 3 * spread), 0), min(int(y0 + 3 * spread), size)
+        left, right = max(int(x0 - 3 * spread), 0), min(int(x0 + 3 * spread) + 1, size)
+        bottom, top = max(int(y0 - 3 * spread), 0), min(int(y0 + 3 * spread) + 1, size)
         x, y = np.arange(left, right), np.arange(bottom, top)
-        gx = np.exp(-0.5 * ((x - x0) / spread) ** 2) * np.exp(1j * kx * x)
-        gy = np.exp(-0.5 * ((y - y0) / spread) ** 2) * np.exp(1j * (ky * y + rng.uniform(0, 6.3)))
-        strength = amplitude * rng.uniform(0.4, 1.0)
-        wave = np.outer(gy.real, gx.real) - np.outer(gy.imag, gx.imag)
-        image[bottom:top, left:right] += (strength * wave).astype(np.float32)
+        gx = np.exp(-0.5 * ((x - x0) / spread) ** 2 + 1j * kx * x)
+        gy = np.exp(-0.5 * ((y - y0) / spread) ** 2 + 1j * (ky * y + rng.uniform(0, 6.3)))
+        gy *= amplitude * rng.uniform(0.4, 1.0)
+        # The real part of gy gx^T as one product of two thin matrices.
+        left_factor = np.stack([gy.real, -gy.imag], axis=1).astype(np.float32)
+        image[bottom:top, left:right] += left_factor @ np.stack([gx.real, gx.imag]).astype(np.float32)
 
 
 def blank_border(image: np.ndarray, fraction: float) -> None:

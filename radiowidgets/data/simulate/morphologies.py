@@ -71,7 +71,9 @@ def _cloud(
     x, y, scale, flux = np.zeros(1), np.zeros(1), np.full(1, size / 2.0), np.ones(1)
     parts = []
     for _ in range(levels):
-        parts.append(_gaussians(x, y, 0.35 * flux, 1.2 * scale, 0.7 * scale, rng.uniform(0, np.pi, x.size), alpha))
+        parts.append(
+            _gaussians(x, y, 0.35 * flux, 1.2 * scale, 0.7 * scale, rng.uniform(0, np.pi, x.size), alpha)
+        )
         n = x.size * children
         spread = 0.55 * np.repeat(scale, children)
         x = np.repeat(x, children) + rng.normal(size=n) * spread
@@ -120,7 +122,8 @@ def double(rng: np.random.Generator, size: float) -> np.ndarray:
     width = size * rng.uniform(0.2, 0.35)
     arm = 0.5 * (size - width)
     return _whole(
-        _gaussians(-arm, 0.0, ratio, 1.2 * width, 0.9 * width), _gaussians(arm, 0.0, 1 - ratio, 1.2 * width, 0.9 * width)
+        _gaussians(-arm, 0.0, ratio, 1.2 * width, 0.9 * width),
+        _gaussians(arm, 0.0, 1 - ratio, 1.2 * width, 0.9 * width),
     )
 
 
@@ -145,7 +148,15 @@ def fr2(rng: np.random.Generator, size: float) -> np.ndarray:
         back = np.exp(2.2 * t)
         parts += [
             _chain(side * arm * t, offset, share * (1 - hot) * back / back.sum(), width * (1.25 - 0.5 * t)),
-            _gaussians(side * arm, offset[-1], share * hot, 0.05 * size, 0.03 * size, rng.uniform(0, np.pi), JET_ALPHA),
+            _gaussians(
+                side * arm,
+                offset[-1],
+                share * hot,
+                0.05 * size,
+                0.03 * size,
+                rng.uniform(0, np.pi),
+                JET_ALPHA,
+            ),
         ]
     return _whole(*parts)
 
@@ -189,7 +200,13 @@ def tail(rng: np.random.Generator, size: float, bend: float, opening: float) -> 
         y = y + 0.02 * np.sin(7 * t + rng.uniform(0, 6)) * t
         flux = np.exp(-1.3 * t) * (0.5 + np.exp(-(((t - 0.3) / 0.15) ** 2))) * rng.uniform(0.7, 1.3)
         parts.append(
-            _chain(side * x, y, flux / flux.sum(), 0.04 + 0.12 * t, np.interp(t, [0, 1], [JET_ALPHA, TAIL_ALPHA - 0.3]))
+            _chain(
+                side * x,
+                y,
+                flux / flux.sum(),
+                0.04 + 0.12 * t,
+                np.interp(t, [0, 1], [JET_ALPHA, TAIL_ALPHA - 0.3]),
+            )
         )
         parts[-1]["flux"] *= (1 - core) / 2
     whole = _whole(*parts)
@@ -245,7 +262,9 @@ def shell(rng: np.random.Generator, size: float) -> np.ndarray:
         phi = np.linspace(start, start + span, 14)
         r = radius * (rng.uniform(0.6, 0.98) + 0.06 * np.sin(2 * phi + rng.uniform(0, 6)))
         fade = np.hanning(16)[1:-1]
-        parts.append(_chain(r * np.cos(phi), r * np.sin(phi), 0.03 * fade, np.full(14, 0.025 * size), REMNANT_ALPHA))
+        parts.append(
+            _chain(r * np.cos(phi), r * np.sin(phi), 0.03 * fade, np.full(14, 0.025 * size), REMNANT_ALPHA)
+        )
     parts.append(_gaussians(0.0, 0.0, 0.12, 0.7 * size, alpha=REMNANT_ALPHA))
     whole = _whole(*parts)
     squeeze = rng.uniform(0.8, 1.0)
@@ -271,14 +290,24 @@ def hii_region(rng: np.random.Generator, size: float) -> np.ndarray:
     envelope["flux"] *= 0.6
     head = _gaussians(0.08 * size, 0.0, 0.25, 0.12 * size, 0.09 * size, rng.uniform(0, np.pi), THERMAL_ALPHA)
     t = np.linspace(0.0, 1.0, 12)
-    coma = _chain(0.08 * size - 0.35 * size * t, 0 * t, np.exp(-3 * t) / 12, size * (0.12 + 0.3 * t), THERMAL_ALPHA)
+    coma = _chain(
+        0.08 * size - 0.35 * size * t, 0 * t, np.exp(-3 * t) / 12, size * (0.12 + 0.3 * t), THERMAL_ALPHA
+    )
     return _whole(envelope, head, coma)
 
 
 def halo(rng: np.random.Generator, size: float) -> np.ndarray:
     """Cluster radio halo: smooth, steep, centrally peaked; its exponential profile as Gaussians plus soft patches."""
     ratio = rng.uniform(0.7, 1.0)
-    core = _gaussians(0.0, 0.0, [0.25, 0.35, 0.2], np.array([0.2, 0.42, 0.7]) * size, np.array([0.2, 0.42, 0.7]) * ratio * size, 0.0, -1.3)
+    core = _gaussians(
+        0.0,
+        0.0,
+        [0.25, 0.35, 0.2],
+        np.array([0.2, 0.42, 0.7]) * size,
+        np.array([0.2, 0.42, 0.7]) * ratio * size,
+        0.0,
+        -1.3,
+    )
     n = 14
     patches = _gaussians(
         rng.normal(size=n) * 0.17 * size,
@@ -300,10 +329,20 @@ def relic(rng: np.random.Generator, size: float) -> np.ndarray:
     along = np.cos(0.49 * np.pi * phi / opening) ** 0.7 * np.exp(wave)
     wobble = 0.01 * size * np.cumsum(rng.normal(size=phi.size)) / np.sqrt(phi.size)
     parts = []
-    for depth, share, width, steep in ((0.0, 0.45, 0.03, 0.0), (0.035, 0.32, 0.06, -0.3), (0.09, 0.23, 0.11, -0.6)):
+    for depth, share, width, steep in (
+        (0.0, 0.45, 0.03, 0.0),
+        (0.035, 0.32, 0.06, -0.3),
+        (0.09, 0.23, 0.11, -0.6),
+    ):
         r = radius - depth * size + wobble
         parts.append(
-            _chain(r * np.sin(phi), r * np.cos(phi) - radius, share * along, np.full(40, width * size), RELIC_ALPHA + steep)
+            _chain(
+                r * np.sin(phi),
+                r * np.cos(phi) - radius,
+                share * along,
+                np.full(40, width * size),
+                RELIC_ALPHA + steep,
+            )
         )
     whole = _whole(*parts)
     whole["y"] -= np.average(whole["y"], weights=whole["flux"])

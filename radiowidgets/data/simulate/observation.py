@@ -20,7 +20,13 @@ from radiowidgets.errors import ParameterError
 if TYPE_CHECKING:
     from radiowidgets.data.maps import SkyMap
 
-_FIXED = ("name", "pixel_scale", "centre", "faintest", "rare")  # they belong to the sky, not to an observation
+_FIXED = (
+    "name",
+    "pixel_scale",
+    "centre",
+    "faintest",
+    "rare",
+)  # they belong to the sky, not to an observation
 _VARIABILITY = 0.15  # scatter of ln(flux) of a flat-spectrum AGN from epoch to epoch
 
 
@@ -133,7 +139,9 @@ def _observe(sky: MockSky, survey: Preset, epoch: int) -> tuple[np.ndarray, fits
         x, y = sky.components["x"] / scale, sky.components["y"] / scale
         smearing = instrument.smearing_covariance(x, y, (size - 1) / 2, survey.bandwidth, survey.integration)
     drawable = Drawable.of(sky.components, scale, beam, flux, smearing)
-    attenuation = instrument.primary_beam(size, survey.primary_beam * 3600 / scale) if survey.primary_beam > 0 else None
+    attenuation = (
+        instrument.primary_beam(size, survey.primary_beam * 3600 / scale) if survey.primary_beam > 0 else None
+    )
 
     seams, noisier, offset = instrument.facets(
         size, survey.facet / scale, survey.seam, np.random.default_rng(stream(sky.seed, 4, *key))
@@ -166,7 +174,16 @@ def _observe(sky: MockSky, survey: Preset, epoch: int) -> tuple[np.ndarray, fits
     if key != (0, round(sky.survey.frequency / 1e3)):
         name += f"-{survey.frequency / 1e6:.0f}MHz-epoch{epoch}"
     truth = Truth(
-        name, sources, rms, beam, drawable, sky.start, attenuation, artefacts, emission, _visible(seams, noisier, offset)
+        name,
+        sources,
+        rms,
+        beam,
+        drawable,
+        sky.start,
+        attenuation,
+        artefacts,
+        emission,
+        _visible(seams, noisier, offset),
     )
     return image, header, truth
 
@@ -216,7 +233,9 @@ def _diffuse(
     emission = None
     if survey.emission > 0:
         emission = galactic_emission(size, survey.pixel_scale, beam, stream(sky.seed, 7))
-        emission *= np.float32(survey.emission * survey.rms * (survey.frequency / sky.survey.frequency) ** -0.1)
+        emission *= np.float32(
+            survey.emission * survey.rms * (survey.frequency / sky.survey.frequency) ** -0.1
+        )
     large = (sky.table["size"] > 4 * np.sqrt(survey.beam[0] * survey.beam[1])).to_numpy()
     large = np.repeat(large, np.diff(sky.start))
     drawable[large].draw(image)
@@ -232,7 +251,11 @@ def _diffuse(
 
 
 def _artefacts(
-    survey: Preset, coverage: instrument.Coverage, sources: pd.DataFrame, rms: np.ndarray, rng: np.random.Generator
+    survey: Preset,
+    coverage: instrument.Coverage,
+    sources: pd.DataFrame,
+    rms: np.ndarray,
+    rng: np.random.Generator,
 ) -> np.ndarray | None:
     """Calibration errors round bright sources and stripes, in Jy/beam."""
     bright = sources.loc[sources["snr"] > survey.artefact_snr]

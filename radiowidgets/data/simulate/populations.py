@@ -58,7 +58,9 @@ class Population:
         steps = 0.5 * (integrand[1:] + integrand[:-1]) * np.diff(np.log(grid))
         return grid, np.append(np.cumsum(steps[::-1])[::-1], 1e-12)
 
-    def draw(self, rng: np.random.Generator, area: float, limit: float, frequency: float) -> dict[str, np.ndarray]:
+    def draw(
+        self, rng: np.random.Generator, area: float, limit: float, frequency: float
+    ) -> dict[str, np.ndarray]:
         """Sources of `area` square degrees brighter than `limit` Jy at `frequency`: flux (there), alpha, size."""
         # Sources with an unusual spectrum reach the limit from below it at 1.4 GHz.
         deepest = limit * (REFERENCE / frequency) ** self.alpha * 0.6
@@ -76,7 +78,7 @@ class Population:
 
 #: Sizes: half-light diameters of discs for SFG, largest angular sizes for AGN (T-RECS as distributed with SDC1).
 POPULATIONS: dict[str, Population] = {
-    "SFG": Population("SFG", 13.062, -5.071, 1.447, 1.124, -4.913, 2.741, -0.75, 0.15, 7.0, 0.45, 0.25),
-    "SS-AGN": Population("SS-AGN", 10.589, -4.722, 1.521, 1.464, -1.469, 2.211, -0.8, 0.2, 12.0, 0.05, 0.42),
-    "FS-AGN": Population("FS-AGN", 11.268, -5.252, 1.979, 1.669, -0.891, 2.206, -0.1, 0.2, 0.1, 0.2, 0.4),
+    "SFG": Population("SFG", 12.844, -4.981, 1.598, 0.711, -4.821, 2.772, -0.75, 0.15, 7.0, 0.45, 0.25),
+    "SS-AGN": Population("SS-AGN", 10.808, -4.879, 1.537, 1.463, -1.421, 2.232, -0.8, 0.2, 12.0, 0.05, 0.42),
+    "FS-AGN": Population("FS-AGN", 9.565, -4.237, 1.719, 1.623, -2.4, 1.894, -0.1, 0.2, 0.1, 0.2, 0.4),
 }

@@ -131,7 +131,18 @@ _SKA = Array(96, "core", 8.0, -30.0, -30.7, -0.5, 0.9, 0.004)
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
-        Preset("emu", 944e6, 2.0, (18.0, 11.0, 80.0), 30e-6, _ASKAP, stripes=0.5, facet=2400.0, seam=0.06, blank=0.12),
+        Preset(
+            "emu",
+            944e6,
+            2.0,
+            (18.0, 11.0, 80.0),
+            30e-6,
+            _ASKAP,
+            stripes=0.5,
+            facet=2400.0,
+            seam=0.06,
+            blank=0.12,
+        ),
         Preset(
             "smgps",
             1.28e9,
@@ -142,9 +153,11 @@ PRESETS: dict[str, Preset] = {
             centre=(255.0, -42.0),
             edge_rise=2.0,
             largest_scale=900.0,
+            gain_error=0.03,
+            phase_error=0.05,
             facet=1800.0,
             seam=0.08,
-            emission=3.0,
+            emission=6.0,
             rare=GALACTIC_RARE,
         ),
         Preset(
@@ -157,8 +170,8 @@ PRESETS: dict[str, Preset] = {
             centre=(180.0, 30.0),
             edge_rise=1.1,
             largest_scale=120.0,
-            gain_error=0.05,
-            phase_error=0.08,
+            gain_error=0.03,
+            phase_error=0.05,
             artefact_snr=80.0,
             facet=1500.0,
             seam=0.04,
@@ -180,8 +193,8 @@ PRESETS: dict[str, Preset] = {
                 rare={},
             )
             for band, frequency, scale, fwhm, field_of_view, levels in (
-                ("b1", 560e6, 0.6, 1.5, 2.75, {"8h": 5.4e-6, "100h": 1.64e-6, "1000h": 0.74e-6}),
-                ("b2", 1.4e9, 0.24, 0.6, 1.1, {"8h": 1.65e-6, "100h": 0.5e-6, "1000h": 0.21e-6}),
+                ("b1", 560e6, 0.6, 1.5, 2.75, {"8h": 5.9e-6, "100h": 1.7e-6, "1000h": 0.78e-6}),
+                ("b2", 1.4e9, 0.24, 0.6, 1.1, {"8h": 1.74e-6, "100h": 0.49e-6, "1000h": 0.19e-6}),
             )
             for hours, rms in levels.items()
         ),

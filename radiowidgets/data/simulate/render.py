@@ -78,7 +78,9 @@ def _peaks(start, x, y, peak, qxx, qyy, qxy):
             total = 0.0
             for k in range(start[source], start[source + 1]):
                 dx, dy = x[i] - x[k], y[i] - y[k]
-                total += peak[k] * np.exp(-0.5 * (qxx[k] * dx * dx + 2.0 * qxy[k] * dx * dy + qyy[k] * dy * dy))
+                total += peak[k] * np.exp(
+                    -0.5 * (qxx[k] * dx * dx + 2.0 * qxy[k] * dx * dy + qyy[k] * dy * dy)
+                )
             result[source] = max(result[source], total)
     return result
 

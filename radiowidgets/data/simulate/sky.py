@@ -102,7 +102,14 @@ def _add_population(
         bright = resolved & (flux > 8 * survey.rms)
         shape[bright] = rng.choice(list(AGN_SHAPES), int(bright.sum()), p=list(AGN_SHAPES.values()))
     rows = sources.add(
-        x=x, y=y, flux=flux, alpha=alpha, size=extent, theta=theta, population=population.name, morphology=shape
+        x=x,
+        y=y,
+        flux=flux,
+        alpha=alpha,
+        size=extent,
+        theta=theta,
+        population=population.name,
+        morphology=shape,
     )
     small = shape == "point"
     blobs = np.zeros(int(small.sum()), COMPONENT)

@@ -114,7 +114,9 @@ class Truth:
 
     def tags(self, x: np.ndarray, y: np.ndarray, width: np.ndarray, height: np.ndarray) -> np.ndarray:
         """(n, 10) bool: the tags (`FRAME_TAGS`) of boxes given by their lower-left pixel and size."""
-        x, y, width, height = (np.ascontiguousarray(np.broadcast_to(a, np.shape(x)), np.int64) for a in (x, y, width, height))
+        x, y, width, height = (
+            np.ascontiguousarray(np.broadcast_to(a, np.shape(x)), np.int64) for a in (x, y, width, height)
+        )
         bits, pixels = self._object_bits()
         strong = (
             np.zeros((1, 1), bool) if self.artefacts is None else np.abs(self.artefacts) > np.float16(3.0)
@@ -136,7 +138,9 @@ class Truth:
         column["DIFFUSE-LARGE"][:] = (diffuse > 0.25 * area) | (clouds > 0.5 * area)
         column["ARTEFACT"][:] = (bad > 0.01 * area) | (bad > 20 * self.beam_pixels)
         for seam in self.seams:
-            column["MOSAICKING"][:] |= (x < seam - 2) & (x + width > seam + 2) | (y < seam - 2) & (y + height > seam + 2)
+            column["MOSAICKING"][:] |= (x < seam - 2) & (x + width > seam + 2) | (y < seam - 2) & (
+                y + height > seam + 2
+            )
         column["BACKGROUND"][:] = ~tags[:, :6].any(axis=1) & ~column["ARTEFACT"]
         return tags
 
@@ -160,7 +164,9 @@ class Truth:
         """
         others = set(np.asarray(frames.map_names, object)[np.unique(frames.map_codes)]) - {self.name}
         if others:
-            raise FrameError(f"frames of {sorted(others)}: this truth knows {self.name!r} only; select its frames first.")
+            raise FrameError(
+                f"frames of {sorted(others)}: this truth knows {self.name!r} only; select its frames first."
+            )
         tags = self.tags(frames.x, frames.y, frames.width, frames.height)
         return pd.DataFrame(tags, index=pd.Index(frames.frame_ids, name="frame_id"), columns=list(FRAME_TAGS))
 
