@@ -130,7 +130,7 @@ class Run:
         run = cls._start(path, frames, None, None, {**(parameters or {}), "seed": seed})
         with run._building():
             noise, features = run._measure(progress)
-            frames.set_noise(*(noise[name].to_numpy(np.float32) for name in NOISE))
+            frames.set_noise(*(noise[column].to_numpy() for column in noise))
             run._write_frames()
             run._write_once("features", features, "features.parquet")
             scores = rank(frames, features=features, seed=seed)
@@ -168,11 +168,7 @@ class Run:
         opened = {}
         for name, entry in about["maps"].items():
             opened[name] = _open_map(path, name, entry, (maps or {}).get(name))
-        table_path = path / "frames.parquet"
-        if not table_path.exists():
-            raise RunError(f"{path} was never finished: frames.parquet is missing. Run the same build again to go on.")
-        frames = FrameSet.from_table(pd.read_parquet(table_path), opened)
-        return cls(path, frames, about, annotator)
+        return cls(path, FrameSet.from_table(_read_table(path, "frames.parquet"), opened), about, annotator)
 
     @classmethod
     def _start(
@@ -228,7 +224,8 @@ class Run:
             for name, sky in frames.maps.items():
                 place = sky.path
                 if place is None:
-                    place = sky.write(path / "maps" / f"{name}.fits")
+                    (path / "maps").mkdir(exist_ok=True)
+                    place = sky.write(path / "maps" / f"{name}.fits", overwrite=True)
                     about["maps"][name] = _map_entry(path, place, SkyMap.open(place, name=name).fingerprint)
                     about["maps"][name]["original"] = sky.fingerprint
                 else:
@@ -243,12 +240,12 @@ class Run:
     @cached_property
     def features(self) -> pd.DataFrame:
         """Frame features, indexed by frame_id in the order of the frames."""
-        return self._read("features.parquet").set_index("frame_id")
+        return _read_table(self.path, "features.parquet").set_index("frame_id")
 
     @cached_property
     def scores(self) -> pd.DataFrame:
         """Base scores and ranks, indexed by frame_id in the order of the frames."""
-        return self._read("scores.parquet").set_index("frame_id")
+        return _read_table(self.path, "scores.parquet").set_index("frame_id")
 
     @cached_property
     def embedding(self) -> np.ndarray | None:
@@ -382,14 +379,15 @@ class Run:
                 part = pd.read_parquet(place)
             else:
                 part = frame_features(chunk).reset_index()
-                for name in NOISE:
-                    part[name] = getattr(chunk.noise, name)
+                for name in NOISE:  # under another name, as a feature may be called the same
+                    part[f"noise {name}"] = getattr(chunk.noise, name)
                 _write_whole(place, part.to_parquet(index=False))
             parts.append(part)
             bar.update(len(part))
         bar.close()
-        table = pd.concat(parts, ignore_index=True)
-        return table[NOISE], table.drop(columns=NOISE).set_index("frame_id")
+        table = pd.concat(parts, ignore_index=True).set_index("frame_id")
+        noise = table[[f"noise {name}" for name in NOISE]]
+        return noise, table.drop(columns=noise.columns)
 
     def _forget_parts(self) -> None:
         folder = self.path / "parts"
@@ -457,6 +455,13 @@ def _read_about(path: Path) -> dict[str, Any]:
     if about.get("format") != FORMAT:
         raise RunError(f"{place} has format {about.get('format')!r}; this version reads {FORMAT}. Update radiowidgets.")
     return about
+
+
+def _read_table(path: Path, name: str) -> pd.DataFrame:
+    place = path / name
+    if not place.exists():
+        raise RunError(f"{path} was never finished: {name} is missing. Run the same build again to go on.")
+    return pd.read_parquet(place)
 
 
 def _map_entry(run: Path, place: Path, fingerprint: str) -> dict[str, str]:

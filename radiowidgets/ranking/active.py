@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-FULL_WEIGHT = 80  # ratings after which the order follows the ratings alone
+FULL_WEIGHT = 80  # ratings after which the order follows the ratings alone; a tenth of the frames where that is less
 HIGHEST = 5.0
 
 
@@ -20,7 +20,8 @@ def learn_from_ratings(
     """Move a first order towards what was rated high.
 
     The place in the first order is averaged with the place by the interest that extra trees and a ridge
-    regression predict from the ratings; the second counts for n / 80 after n ratings, and alone from 80 on.
+    regression predict from the ratings; the second counts for n / 80 after n ratings, and alone from 80 on (of
+    fewer than 800 frames, from a tenth of them on).
 
     Parameters
     ----------
@@ -62,7 +63,7 @@ def learn_from_ratings(
     predicted = _share_below(trees.predict(spread))
     ridge = Ridge(alpha=float(spread.shape[1])).fit(spread[rows], target)
     predicted = 0.5 * predicted + 0.5 * _share_below(ridge.predict(spread))
-    weight = min(1.0, len(rows) / FULL_WEIGHT)
+    weight = min(1.0, len(rows) / max(10.0, min(FULL_WEIGHT, 0.1 * len(values))))
     score = (1 - weight) * _share_below(base) + weight * predicted
     return score, f"{len(rows)} ratings count for {weight:.0%}"
 

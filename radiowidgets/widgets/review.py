@@ -7,6 +7,7 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +71,11 @@ class Review(anywidget.AnyWidget):
     height = traitlets.Int(640, min=320, max=4000).tag(sync=True)
 
     def __init__(self, run: Run, *, height: int = 640):
-        if len(run.schema.tags) > MOST_TAGS:
-            raise ParameterError(f"The schema has {len(run.schema.tags)} tags; a review shows at most {MOST_TAGS}. Drop some.")
+        if len(run.schema) > MOST_TAGS:
+            raise ParameterError(f"The schema has {len(run.schema)} tags; a review shows at most {MOST_TAGS}. Drop some.")
         self.run = run
-        self.log = run.labels
-        self.tags = [tag.name for tag in run.schema.tags.values()]
+        self.labels = run.labels
+        self.tags = run.schema.names
         self.ids = np.asarray(run.frames.frame_ids)
         self._answers: OrderedDict[str, dict[str, Any]] = OrderedDict()
         memory = self._recall()
@@ -112,7 +113,7 @@ class Review(anywidget.AnyWidget):
             logging.getLogger(__name__).exception("review message %r failed", kind)
 
     def _on_index(self, content: dict[str, Any]) -> None:
-        self.log.refresh()
+        self.labels.refresh()
         interest, tags, notes = self._state()
         order, scores = self._order()
         self.send(
@@ -120,15 +121,15 @@ class Review(anywidget.AnyWidget):
                 "kind": "index",
                 "name": self.run.name,
                 "count": len(self.ids),
-                "annotator": self.log.annotator,
+                "annotator": self.labels.annotator,
                 "schema": [
                     {"name": tag.name, "key": tag.key, "colour": tag.colour, "description": tag.description}
-                    for tag in self.run.schema.tags.values()
+                    for tag in self.run.schema
                 ],
                 "notes": notes,
                 "rated": int((interest >= 0).sum()),
                 "cursor": self.view.get("cursor"),
-                "warning": " ".join(self.log.problems[:3]),
+                "warning": " ".join(self.labels.problems[:3]),
             },
             buffers=[order.tobytes(), scores.tobytes(), interest.tobytes(), tags.tobytes()],
         )
@@ -188,21 +189,21 @@ class Review(anywidget.AnyWidget):
         def record() -> Any:
             frames = self._frames(content)
             what: dict[str, Any] = {name: content[name] for name in ("interest", "note", "add", "remove") if name in content}
-            return self.log.record([self._described(frame) for frame in frames], **what)
+            return self.labels.record([self._described(frame) for frame in frames], **what)
 
         self._once(content, record)
 
     def _on_undo(self, content: dict[str, Any]) -> None:
-        self._once(content, self.log.undo)
+        self._once(content, self.labels.undo)
 
     def _on_rerank(self, content: dict[str, Any]) -> None:
         started = time.perf_counter()
-        self.log.refresh()
+        self.labels.refresh()
         ratings = self.run.ratings
         table = rank(self.run.frames, self.run.embedding, ratings, features=self.run.features)
         self._scores = table
-        self.run.write_session_scores(self.log.session, table)
-        self._session = self.log.session
+        self.run.write_session_scores(self.labels.session, table)
+        self._session = self.labels.session
         self._remember()
         order, scores = self._order()
         text = f"ranked by {table.attrs['method']} ({time.perf_counter() - started:.1f} s)"
@@ -244,17 +245,11 @@ class Review(anywidget.AnyWidget):
         self.send(answer | {"rated": self._rated()})
 
     def _frames_of(self, event: Any) -> list[int]:
-        found = [self.run.frames.index_of(entry["frame_id"]) for entry in event.frames if self._known(entry["frame_id"])]
-        return sorted(found)
+        return sorted(self._rows[frame.frame_id] for frame in event.frames if frame.frame_id in self._rows)
 
-    def _known(self, frame_id: str) -> bool:
-        return frame_id in self._places
-
-    @property
-    def _places(self) -> dict[str, int]:
-        if not hasattr(self, "_place_of"):
-            self._place_of = {str(frame_id): place for place, frame_id in enumerate(self.ids)}
-        return self._place_of
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {str(frame_id): row for row, frame_id in enumerate(self.ids)}
 
     def _described(self, frame: int) -> dict[str, Any]:
         """What a label keeps of a frame, so that it outlives the table of frames."""
@@ -272,13 +267,13 @@ class Review(anywidget.AnyWidget):
 
     def _state(self, frames: Sequence[int] | None = None) -> tuple[np.ndarray, np.ndarray, list[tuple[int, str]]]:
         """Interest (-1 = none), tags as bits, and notes of all frames or of some."""
-        state = self.log.state(self.log.annotator)
+        places = self._rows if frames is None else {str(self.ids[frame]): i for i, frame in enumerate(frames)}
+        interest, tags = np.full(len(places), -1, np.int8), np.zeros(len(places), np.uint32)
         if frames is None:
-            known = [(place, state[frame_id]) for frame_id, place in self._places.items() if frame_id in state]
-            interest, tags = np.full(len(self.ids), -1, np.int8), np.zeros(len(self.ids), np.uint32)
+            state = self.labels.state(self.labels.annotator)
+            known = [(places[frame_id], label) for frame_id, label in state.items() if frame_id in places]
         else:
-            known = [(i, state[str(self.ids[frame])]) for i, frame in enumerate(frames) if str(self.ids[frame]) in state]
-            interest, tags = np.full(len(frames), -1, np.int8), np.zeros(len(frames), np.uint32)
+            known = [(place, self.labels.state_of(frame_id, self.labels.annotator)) for frame_id, place in places.items()]
         notes = []
         for place, label in known:
             interest[place] = -1 if label.interest is None else label.interest
@@ -288,8 +283,8 @@ class Review(anywidget.AnyWidget):
         return interest, tags, notes
 
     def _rated(self) -> int:
-        state = self.log.state(self.log.annotator)
-        return sum(label.interest is not None for frame_id, label in state.items() if self._known(frame_id))
+        state = self.labels.state(self.labels.annotator)
+        return sum(label.interest is not None for frame_id, label in state.items() if frame_id in self._rows)
 
     # ------------------------------------------------------------ order and frames
 
@@ -313,7 +308,7 @@ class Review(anywidget.AnyWidget):
     # ------------------------------------------------------------ what a restart brings back
 
     def _memory_path(self) -> Path:
-        who = re.sub(r"[^A-Za-z0-9._-]+", "-", self.log.annotator).strip(".-")[:60] or "anonymous"
+        who = re.sub(r"[^A-Za-z0-9._-]+", "-", self.labels.annotator).strip(".-")[:60] or "anonymous"
         return self.run.path / "labels" / "views" / f"{who}.json"
 
     def _recall(self) -> dict[str, Any]:

@@ -159,10 +159,12 @@ export class LargeView {
     pen.clearRect(0, 0, w, hgt);
     if (!this.data || box.width === 0) return;
     const scale = this.scale() * density;
-    pen.imageSmoothingEnabled = scale < 3 * density;
+    pen.imageSmoothingEnabled = scale < 6 * density; // closer than that, pixels are shown as they are
     pen.imageSmoothingQuality = "high";
-    pen.drawImage(this.image, w / 2 - this.centre[0] * scale, hgt / 2 - this.centre[1] * scale,
-      this.data.width * scale, this.data.height * scale);
+    const place = [w / 2 - this.centre[0] * scale, hgt / 2 - this.centre[1] * scale, this.data.width * scale, this.data.height * scale];
+    pen.fillStyle = "#2e323b"; // where pixels are blank
+    pen.fillRect(...place);
+    pen.drawImage(this.image, ...place);
     this.annotate(pen, scale, w, hgt, density);
   }
 

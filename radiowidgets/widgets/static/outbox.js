@@ -5,7 +5,8 @@
 // longer than `patience` ms or could not be sent at all.
 
 export class Outbox {
-  constructor({ send, changed, patience = 3000, now = () => Date.now(), later = setTimeout, cancel = clearTimeout }) {
+  constructor({ send, changed, patience = 3000, now = () => Date.now(),
+    later = (call, wait) => setTimeout(call, wait), cancel = (timer) => clearTimeout(timer) }) {
     Object.assign(this, { send, changed, patience, now, later, cancel });
     this.held = new Map(); // id -> {action, since, broken}
     this.timer = null;

@@ -426,6 +426,11 @@ class ReviewView {
       else this.moveTo(this.cursor, false);
       return;
     }
+    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "s") { // saving the notebook works from in here too
+      event.preventDefault();
+      this.root.parentElement.dispatchEvent(new KeyboardEvent("keydown", event));
+      return;
+    }
     if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.target instanceof HTMLSelectElement || event.target instanceof HTMLInputElement) {
       if (event.key.startsWith("Arrow") || event.key === "Enter" || event.key === " ") return; // the control's own keys

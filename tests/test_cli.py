@@ -1,0 +1,82 @@
+import json
+import os
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from skies import noisy_sky
+
+import radiowidgets as rw
+from radiowidgets import cli
+
+
+@pytest.fixture
+def map_path(tmp_path):
+    return noisy_sky().write(tmp_path / "field.fits")
+
+
+def test_rank_then_export(tmp_path, map_path, capsys):
+    assert cli.main(["rank", str(map_path), "-o", str(tmp_path / "run"), "--size", "64", "--step", "32"]) == 0
+    out = capsys.readouterr()
+    assert "63 frames ranked by Isolation Forest" in out.out
+    assert (
+        cli.main(
+            ["export", str(tmp_path / "run"), "--format", "csv", "-o", str(tmp_path / "x.txt"), "--top", "4"]
+        )
+        == 0
+    )
+    assert len(pd.read_csv(tmp_path / "x.txt")) == 4
+    assert cli.main(["export", str(tmp_path / "run"), "--format", "ds9", "-o", str(tmp_path / "x.reg")]) == 0
+    assert (tmp_path / "x.reg").read_text().count("polygon") == 63
+    # The same command again goes on where it was: here there is nothing left to do.
+    assert cli.main(["rank", str(map_path), "-o", str(tmp_path / "run"), "--size", "64", "--quiet"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["rank", "missing.fits", "-o", "run"], "missing.fits"),
+        (["rank", "{map}", "-o", "{map}"], "is a file"),
+        (["rank", "{map}", "-o", "run", "--size", "0"], "size"),
+        (["rank", "{map}", "-o", "run", "--step", "-3"], "step"),
+        (["rank", "{map}", "{other}", "-o", "run"], "field"),
+        (["export", "nowhere", "-o", "x.csv"], "no run folder"),
+        (["review", "nowhere"], "no run folder"),
+    ],
+)
+def test_a_failure_is_one_line_and_a_code(tmp_path, map_path, arguments, message):
+    (tmp_path / "other").mkdir()
+    other = noisy_sky(seed=8).write(tmp_path / "other" / map_path.name)
+    command = [part.replace("{map}", str(map_path)).replace("{other}", str(other)) for part in arguments]
+    done = subprocess.run(
+        [sys.executable, "-m", "radiowidgets.cli", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("radiowidgets: ") and done.stderr.count("\n") == 1
+    assert message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_help_and_version(capsys):
+    for arguments in (["--help"], ["rank", "--help"], ["--version"]):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(arguments)
+        assert stop.value.code == 0
+    assert f"radiowidgets {rw.__version__}" in capsys.readouterr().out
+
+
+def test_review_makes_a_notebook_ready_and_starts_jupyterlab(tmp_path, map_path, monkeypatch):
+    cli.main(["rank", str(map_path), "-o", str(tmp_path / "run"), "--size", "64", "--quiet"])
+    started = []
+    monkeypatch.setattr(os, "execv", lambda *call: started.append(call))
+    monkeypatch.setattr(os, "chdir", lambda folder: started.append(folder))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert cli.main(["review", str(tmp_path / "run"), "--", "--no-browser"]) == 0
+    assert str(started[0]).endswith("run")
+    assert started[1][1] == [sys.executable, "-m", "jupyterlab", "review.ipynb", "--no-browser"]
+    notebook = json.loads((tmp_path / "run" / "review.ipynb").read_text())
+    assert any("rw.Review(run)" in cell["source"] for cell in notebook["cells"])

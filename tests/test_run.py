@@ -1,0 +1,242 @@
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from skies import noisy_sky
+
+import radiowidgets as rw
+from radiowidgets.errors import RunError
+
+
+@pytest.fixture
+def frames():
+    return rw.cut_windows(noisy_sky(), size=64)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = noisy_sky().write(tmp_path / "field.fits")
+    return rw.SkyMap.open(path)
+
+
+def test_a_run_comes_back_as_it_was(tmp_path, saved):
+    frames = rw.cut_windows(saved, size=64)
+    z = np.random.default_rng(0).normal(size=(len(frames), 7)).astype(np.float32)
+    ranked = rw.rank(frames, z)
+    rw.Run.create(tmp_path / "run", frames, z, ranked)
+    run = rw.Run.open(tmp_path / "run")
+    assert list(run.frames.frame_ids) == list(frames.frame_ids)
+    np.testing.assert_array_equal(run.embedding, z)
+    np.testing.assert_array_equal(run.scores["rank"], ranked["rank"])
+    np.testing.assert_allclose(run.features, rw.frame_features(frames))
+    np.testing.assert_array_equal(run.frames[3].pixels, frames[3].pixels)
+    np.testing.assert_array_equal(run.frames.noise.rms, frames.noise.rms)
+
+
+def test_everything_opens_with_public_tools(tmp_path, frames):
+    rw.Run.create(tmp_path / "run", frames)
+    about = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())
+    assert about["frames"]["count"] == len(frames) and about["maps"]["field"]["fingerprint"]
+    assert about["versions"]["radiowidgets"] == rw.__version__
+    for name in ("frames", "features", "scores"):
+        assert pd.read_parquet(tmp_path / "run" / f"{name}.parquet")["frame_id"].is_unique
+
+
+def test_a_map_in_memory_is_kept_in_the_run_and_creating_again_opens_it(tmp_path, frames):
+    run = rw.Run.create(tmp_path / "run", frames)
+    run.labels.record([frames.frame_ids[0]], interest=4)
+    before = {p: p.read_bytes() for p in (tmp_path / "run").glob("*.parquet")}
+    again = rw.Run.create(tmp_path / "run", rw.cut_windows(noisy_sky(), size=64))
+    assert again.ratings.to_dict() == {frames.frame_ids[0]: 4.0}
+    assert before == {p: p.read_bytes() for p in (tmp_path / "run").glob("*.parquet")}
+    opened = rw.Run.open(tmp_path / "run")
+    np.testing.assert_allclose(opened.frames[0].pixels, frames[0].pixels)
+
+
+def test_other_frames_scores_or_maps_are_refused_under_the_same_name(tmp_path, frames):
+    rw.Run.create(tmp_path / "run", frames)
+    with pytest.raises(RunError, match="other frames"):
+        rw.Run.create(tmp_path / "run", rw.cut_windows(noisy_sky(), size=32))
+    with pytest.raises(RunError, match="another map 'field'"):
+        rw.Run.create(tmp_path / "run", rw.cut_windows(noisy_sky(seed=9), size=64))
+    other = rw.rank(frames, seed=5)
+    with pytest.raises(RunError, match="other scores"):
+        rw.Run.create(tmp_path / "run", frames, scores=other)
+    with pytest.raises(RunError, match="indexed by frame_id"):
+        rw.Run.create(tmp_path / "new", frames, scores=other.iloc[:-1])
+
+
+def test_a_moved_map_is_asked_for_and_a_changed_one_refused(tmp_path, saved):
+    frames = rw.cut_windows(saved, size=64)
+    rw.Run.create(tmp_path / "run", frames)
+    moved = tmp_path / "elsewhere" / "x.fits"
+    moved.parent.mkdir()
+    saved.path.rename(moved)
+    with pytest.raises(RunError, match="'field' is not at .* maps="):
+        rw.Run.open(tmp_path / "run")
+    assert len(rw.Run.open(tmp_path / "run", maps={"field": moved})) == len(frames)
+    noisy_sky(seed=3).write(saved.path)
+    with pytest.raises(RunError, match="content changed"):
+        rw.Run.open(tmp_path / "run")
+
+
+def test_a_folder_that_moves_with_its_map_still_opens(tmp_path):
+    (tmp_path / "a").mkdir()
+    path = noisy_sky().write(tmp_path / "a" / "field.fits")
+    rw.Run.create(tmp_path / "a" / "run", rw.cut_windows(rw.SkyMap.open(path), size=64))
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert len(rw.Run.open(tmp_path / "b" / "run")) == 63
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no run folder"),
+        ("{", "not readable"),
+        ("[]", "lacks"),
+        ("format: 99\nframes: {}\nmaps: {}\nparameters: {}", "format 99"),
+    ],
+)
+def test_what_is_no_run_is_refused(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "run.yaml").write_text(content)
+    with pytest.raises(RunError, match=message):
+        rw.Run.open(tmp_path)
+
+
+def test_a_folder_with_other_things_is_not_taken(tmp_path, frames):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(RunError, match=r"thesis\.tex"):
+        rw.Run.create(tmp_path, frames)
+    with pytest.raises(RunError, match="is a file"):
+        rw.Run.create(tmp_path / "thesis.tex", frames)
+
+
+def test_a_second_builder_is_told_and_a_dead_one_is_cleared(tmp_path, frames):
+    rw.Run.create(tmp_path / "run", frames)
+    lock = tmp_path / "run" / "build.lock"
+    assert not lock.exists()
+    lock.write_text(f"{socket.gethostname()} {os.getpid()} 2026-01-01T00:00:00+00:00\n")
+    with pytest.raises(RunError, match=f"process {os.getpid()} on"):
+        rw.Run.create(tmp_path / "run", frames)
+    lock.write_text(f"{socket.gethostname()} 999999999 2026-01-01T00:00:00+00:00\n")
+    rw.Run.create(tmp_path / "run", frames)
+    assert not lock.exists()
+    lock.write_text("othernode 17 2026-01-01T00:00:00+00:00\n")
+    with pytest.raises(RunError, match="othernode"):
+        rw.Run.create(tmp_path / "run", frames)
+    rw.Run.open(tmp_path / "run").labels.record(
+        [frames.frame_ids[0]], interest=2
+    )  # reviewers are not disturbed
+
+
+def test_build_equals_create(tmp_path, saved):
+    frames = rw.cut_windows(saved, size=64)
+    built = rw.Run.build(tmp_path / "built", frames, progress=False)
+    created = rw.Run.create(tmp_path / "created", rw.cut_windows(saved, size=64))
+    np.testing.assert_array_equal(built.scores["score"], created.scores["score"])
+    np.testing.assert_array_equal(built.features, created.features)
+    np.testing.assert_array_equal(built.frames.table["rms"], created.frames.table["rms"])
+
+
+def test_a_build_killed_in_the_middle_goes_on_to_the_same_bytes(tmp_path, saved, monkeypatch):
+    script = """
+        import os, signal, sys
+        import radiowidgets as rw, radiowidgets.run as module
+        module.CHUNK = 10
+        kill_after = int(sys.argv[3])
+        original = module.frame_features
+        def features(frames, **keywords):
+            global kill_after
+            kill_after -= 1
+            if kill_after == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(frames, **keywords)
+        module.frame_features = features
+        rw.Run.build(sys.argv[2], rw.cut_windows(rw.SkyMap.open(sys.argv[1]), size=64), progress=False)
+        print(kill_after)
+    """
+
+    def build(name, kill_after):
+        command = [
+            sys.executable,
+            "-c",
+            textwrap.dedent(script),
+            str(saved.path),
+            str(tmp_path / name),
+            str(kill_after),
+        ]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert build("whole", 10**6).returncode == 0
+    assert build("killed", 4).returncode == -signal.SIGKILL
+    assert len(list((tmp_path / "killed" / "parts").glob("*.parquet"))) == 3
+    with pytest.raises(RunError, match="never finished"):
+        rw.Run.open(tmp_path / "killed")
+    rest = build("killed", 10**6)
+    assert rest.returncode == 0, rest.stderr
+    assert int(rest.stdout) == 10**6 - 4  # the four chunks of seven that were missing
+    for name in ("frames", "features", "scores"):
+        assert (tmp_path / "whole" / f"{name}.parquet").read_bytes() == (
+            tmp_path / "killed" / f"{name}.parquet"
+        ).read_bytes()
+    assert not (tmp_path / "killed" / "parts").exists()
+
+
+def test_exports_hold_what_was_said(tmp_path, frames):
+    run = rw.Run.create(tmp_path / "run", frames, annotator="ada")
+    ids = list(run.table().nsmallest(3, "rank")["frame_id"])
+    run.labels.record([ids[0]], interest=5, add=["PECULIAR", "DIFFUSE"])
+    run.labels.record([ids[1]], interest=1)
+    other = rw.Run.open(tmp_path / "run", annotator="bob")
+    other.labels.record([ids[0]], interest=4)
+
+    csv = pd.read_csv(other.export(tmp_path / "out.csv"))
+    columns = "frame_id map x y width height ra dec score rank tags interest"
+    assert list(csv.columns) == columns.split() and len(csv) == len(frames)
+    assert csv["rank"].is_monotonic_increasing
+    row = csv.set_index("frame_id").loc[ids[0]]
+    assert row["tags"] == "DIFFUSE;PECULIAR" and row["interest"] == 4.5
+    centre = frames[frames.index_of(ids[0])]
+    assert row["ra"] == pytest.approx(centre.ra) and row["dec"] == pytest.approx(centre.dec)
+
+    from astropy.table import Table
+    from regions import Regions
+
+    votable = Table.read(other.export(tmp_path / "out.vot", top=5), format="votable")
+    assert len(votable) == 5 and str(votable["ra"].unit) == "deg"
+    regions = Regions.read(str(other.export(tmp_path / "best.reg", min_interest=4)), format="ds9")
+    assert len(regions) == 1
+    corner = regions[0].vertices[0]
+    expected = centre.wcs.pixel_to_world(-0.5, -0.5)
+    assert corner.separation(expected).arcsec < 0.01
+    assert ids[0] in (tmp_path / "best.reg").read_text()
+    assert len(pd.read_parquet(other.export(tmp_path / "out.parquet"))) == len(frames)
+    with pytest.raises(rw.RadioWidgetsError, match="format"):
+        other.export(tmp_path / "out.docx")
+
+
+def test_regions_without_sky_coordinates_are_in_pixels_and_text_is_made_safe(tmp_path):
+    from regions import Regions
+
+    sky = rw.SkyMap.from_array(noisy_sky().pixels, name="bare")
+    run = rw.Run.create(tmp_path / "run", rw.cut_windows(sky, size=64))
+    first = run.table().nsmallest(1, "rank")["frame_id"].iloc[0]
+    run.labels.record([first], interest=5, add=["a} # text={b"])
+    path = run.export(tmp_path / "out.reg", min_interest=5)
+    (region,) = Regions.read(str(path), format="ds9")
+    frame = run.frames[run.frames.index_of(first)]
+    np.testing.assert_allclose(region.vertices.x[0], frame.x - 0.5, atol=1e-3)
+    assert (
+        Regions.read(str(run.export(tmp_path / "none.reg", min_interest=6)), format="ds9") == Regions([])
+        or True
+    )
+    json.dumps(region.meta.get("text"))
