@@ -35,7 +35,7 @@ test: .venv/.dev .venv/.package  ## install what developers need (Chromium inclu
 	@$(PY) -m pytest -q $(TEST_ARGS)
 
 check: .venv/.dev .venv/.package  ## formatting, lint, types, layers, clean notebooks, JavaScript tests, generated files
-	@$(BIN)/ruff check -q .
+	@$(BIN)/ruff check -q --output-format concise .
 	@$(BIN)/ruff format -q --check .
 	@$(BIN)/mypy --no-error-summary radiowidgets
 	@log=$$($(BIN)/lint-imports 2>&1) || { echo "$$log"; exit 1; }
