@@ -386,14 +386,12 @@ _TABLE_CARDS = re.compile(
 
 def _decompressed_header(unit: Unit) -> fits.Header:
     """Return the header of a compressed image as it was before."""
-    out = fits.Header({"BITPIX": unit.bitpix, "NAXIS": len(unit.axes)})
-    for axis in _numbers(unit):
-        out[f"NAXIS{axis}"] = unit.axes[axis - 1]
     with caught_warnings():
-        for item in unit.header.cards:
-            with contextlib.suppress(fits.VerifyError, ValueError, TypeError):  # cards that cannot be parsed
-                if not _TABLE_CARDS.match(item.keyword):
-                    out.append((item.keyword, item.value, item.comment), end=True)
+        out = fits.Header([item for item in unit.header.cards if not _TABLE_CARDS.match(item.keyword)])
+    for axis in reversed(_numbers(unit)):
+        out.insert(0, (f"NAXIS{axis}", unit.axes[axis - 1]))
+    out.insert(0, ("NAXIS", len(unit.axes)))
+    out.insert(0, ("BITPIX", unit.bitpix))
     return out
 
 

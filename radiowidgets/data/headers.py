@@ -121,6 +121,10 @@ def _wcs_cards(header: fits.Header, kept: tuple[int, int], notes: list[str]) -> 
         for name in ("CRVAL", "CRPIX") if scaled else ("CRVAL", "CRPIX", "CDELT"):
             if f"{name}{axis}" not in out:
                 raise ValueError(f"{name}{old} is missing")
+    if scaled and out.get("CD1_1", 0.0) * out.get("CD2_2", 0.0) == out.get("CD1_2", 0.0) * out.get(
+        "CD2_1", 0.0
+    ):
+        raise ValueError("the CD matrix is singular")  # which wcslib replaces by degrees if it is all zero
     _mend_frame(out, notes)
     return out
 
