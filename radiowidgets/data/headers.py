@@ -440,7 +440,8 @@ def slug(text: str) -> str:
     """
     text = _SUFFIXES.sub("", text)
     cleaned = "".join(character if character in _SAFE else "_" for character in text)
-    cleaned = re.sub(r"_{2,}", "_", cleaned).strip("_").lstrip(".-")
+    # No hidden file, no option of a command, no formula in a spreadsheet.
+    cleaned = re.sub(r"_{2,}", "_", cleaned).lstrip("._+-").rstrip("._")
     if len(cleaned) > 64:
         import hashlib
 
