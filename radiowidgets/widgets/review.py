@@ -68,9 +68,9 @@ class Review(anywidget.AnyWidget):
     _esm = module("review")
     _css = style("review")
     view = traitlets.Dict(help="Display settings and place, set by the front end").tag(sync=True)
-    height = traitlets.Int(640, min=320, max=4000).tag(sync=True)
+    height = traitlets.Int(680, min=320, max=4000).tag(sync=True)
 
-    def __init__(self, run: Run, *, height: int = 640):
+    def __init__(self, run: Run, *, height: int = 680):
         if len(run.schema) > MOST_TAGS:
             raise ParameterError(f"The schema has {len(run.schema)} tags; a review shows at most {MOST_TAGS}. Drop some.")
         self.run = run

@@ -70,6 +70,7 @@ class ReviewView {
     this.rerankButton = button("Re-rank", "Order by the scores and the ratings given so far (r)", () => this.rerank());
     const bar = h("div", { class: "rw-bar" }, this.heading, this.progress, h("span", { class: "rw-grow" }), this.saved,
       this.rerankButton, button("Undo", "Undo your last action (u)", () => this.undo()),
+      button("Display", "Show or hide the display settings", () => this.root.classList.toggle("rw-display"), { class: "rw-button rw-narrow-only" }),
       button("?", "Keys and help (?)", () => this.toggleHelp(), { "aria-label": "Help" }));
     const display = (change) => (value) => { change(value); this.redraw(); this.saveView(); };
     this.shared = h("span", { class: "rw-pair" },
@@ -111,15 +112,14 @@ class ReviewView {
     this.preview.addEventListener("click", () => { this.openLarge(); this.focus(); });
     this.facts = h("dl", { class: "rw-facts" });
     this.ratings = RATING_WORDS.map((word, value) =>
-      button(String(value), `Interest ${value}: ${word} (key ${value})`, () => this.rate(value), { "aria-pressed": "false" }));
+      button(String(value), `Interest ${value} of 5: ${word} (key ${value})`, () => this.rate(value), { "aria-pressed": "false" }));
     this.tagRow = h("div", { class: "rw-tags" });
     this.note = h("textarea", { class: "rw-note", rows: "2", placeholder: "Note (n)", "aria-label": "Note on the selected frame",
       maxlength: "2000" });
     this.note.addEventListener("change", () => this.writeNote());
     this.panel = h("aside", { class: "rw-panel", "aria-label": "The selected frame" },
-      this.preview, this.facts,
-      h("div", { class: "rw-label" }, "Interest"), h("div", { class: "rw-ratings", role: "group", "aria-label": "Interest" }, this.ratings),
-      h("div", { class: "rw-label" }, "Tags"), this.tagRow, this.note);
+      this.preview, h("div", { class: "rw-ratings", role: "group", "aria-label": "Interest" }, this.ratings),
+      this.tagRow, this.note, this.facts);
   }
 
   buildTags() {
