@@ -6,7 +6,15 @@ from astropy.wcs import WCS
 from scipy import fft
 
 from radiowidgets.data.frames import cut_windows
-from radiowidgets.data.simulate import PRESETS, instrument, mock_sky, simulate
+from radiowidgets.data.simulate import (
+    PRESETS,
+    Rare,
+    cosmicweb,
+    galactic,
+    instrument,
+    mock_sky,
+    simulate,
+)
 from radiowidgets.data.simulate.morphologies import MORPHOLOGIES, placed
 from radiowidgets.data.simulate.populations import POPULATIONS
 from radiowidgets.data.simulate.render import Drawable
@@ -95,6 +103,7 @@ def test_border_is_blank_and_rms_rises(emu):
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_every_preset_gives_a_map(preset):
     sky = simulate(preset, 128, seed=3)
+    sky = sky["radio"] if preset == "galactic-7band" else sky
     assert sky.shape == (128, 128)
     assert np.isfinite(sky.pixels).mean() > 0.9
     assert (sky.truth.sources["flux"] > 0).all()
@@ -314,8 +323,6 @@ def test_objects_cover_the_bright_sources(emu):
 
 
 def test_a_lone_point_is_compact_and_a_ring_extended():
-    from radiowidgets.data.simulate import Rare
-
     rare = {"point": Rare(0, 1, (0.1, 0.2), (50, 60)), "ring": Rare(0, 1, (80, 90), (8, 9))}
     sky = simulate("emu", 256, seed=2, **{**QUIET, "rare": rare}, faintest=50.0)
     classes = sky.truth.objects.set_index("morphology")["class"]
@@ -324,8 +331,6 @@ def test_a_lone_point_is_compact_and_a_ring_extended():
 
 
 def test_calibration_errors_make_spurious_objects():
-    from radiowidgets.data.simulate import Rare
-
     rare = {"point": Rare(0, 1, (0.1, 0.2), (40000, 40001))}
     quiet = {**QUIET, "rare": rare, "gain_error": 0.05, "phase_error": 0.1}
     sky = simulate("emu", 384, seed=2, **quiet, faintest=5.0)
@@ -353,3 +358,74 @@ def test_frame_tags(emu):
         assert tags["PECULIAR"][middle].all()
     with pytest.raises(FrameError, match="mock-emu-9"):
         emu.truth.frame_tags(cut_windows(simulate("emu", 128, seed=9), size=64))
+
+
+# Special skies
+
+
+def test_cosmic_web_has_the_tiles_of_cosmodeep():
+    sky = simulate("cosmic-web", 1000, seed=4)
+    brightness = sky.truth.emission / (1.1331 * 10.0**2)
+    # cosmodeep section 5: about 600 of 2,500 tiles with 40 pixels, about 800 with 9.
+    assert cosmicweb.positive_tiles(brightness).mean() == pytest.approx(0.24, abs=0.07)
+    more = cosmicweb.positive_tiles(brightness, n_pixels=9).mean()
+    assert cosmicweb.positive_tiles(brightness).mean() < more < 0.4
+    assert len(sky.truth.sources) == 0
+    assert np.std((sky.pixels - sky.truth.emission)[100:-100, 100:-100]) == pytest.approx(10e-6, rel=0.03)
+    assert set(sky.truth.objects["class"]) <= {"COMPACT", "EXTENDED"}
+    assert (sky.truth.objects["source"] == -1).all()
+
+
+def test_positive_tiles_count_pixels():
+    brightness = np.zeros((90, 85))
+    brightness[3, :41] = 1.5e-7
+    assert cosmicweb.positive_tiles(brightness).tolist() == [[False, False], [False, False]]
+    brightness[4, 0] = 1.5e-7
+    assert cosmicweb.positive_tiles(brightness).tolist() == [[True, False], [False, False]]
+    assert not cosmicweb.positive_tiles(brightness, f_th=2.0).any()
+
+
+@pytest.fixture(scope="module")
+def bands():
+    return simulate("galactic-7band", 512, seed=1)
+
+
+def test_seven_bands_show_one_field(bands):
+    assert list(bands) == ["radio", *galactic.BANDS]
+    radio = bands["radio"]
+    for name, sky in bands.items():
+        # Half a pixel of each, for the last one that is begun.
+        assert sky.shape[0] * sky.pixel_scale == pytest.approx(1024, abs=4)
+        np.testing.assert_allclose(sky.wcs.wcs.crval, radio.wcs.wcs.crval)
+        assert np.isnan(sky.pixels[-10:]).all() == (name in ("8", "70"))
+    with pytest.raises(AttributeError):
+        _ = bands["8"].truth
+
+
+def test_infrared_counterparts_shine_where_the_table_says(bands):
+    sources = bands["radio"].truth.sources
+    for name, band in galactic.BANDS.items():
+        sky = bands[name]
+        chosen = sources[(sources[f"detected_{name}"] == True) & (sources["size"] < 5)]  # noqa: E712
+        x, y = sky.wcs.wcs_world2pix(chosen["ra"], chosen["dec"], 0)
+        value = sky.pixels[np.rint(y).astype(int), np.rint(x).astype(int)]
+        beam_sr = 1.1331 * band.fwhm**2 / 206264.8**2
+        limit = 1e-6 * 1e-3 * band.limit / beam_sr
+        value = value[np.isfinite(value)]
+        assert value.size == 0 or (value > limit).mean() > 0.9
+
+
+def test_detected_fractions_and_labels_follow_the_paper():
+    table = mock_sky("galactic-7band", 2048, seed=2, compact=4000.0, faintest=50.0).table
+    compact = table[table["label"].notna()]
+    for name, kind in galactic.CLASSES.items():
+        own = compact[compact["population"] == name]
+        for band, percentage in zip(galactic.BANDS, kind.detected, strict=True):
+            share = percentage / 100
+            error = np.sqrt(max(share * (1 - share), 0.01) / len(own))
+            assert own[f"detected_{band}"].astype(bool).mean() == pytest.approx(share, abs=4 * error)
+    below = compact["y"] < 2048
+    assert "QSO" not in set(compact["population"][below])
+    assert compact["chance"].astype(float).mean() == pytest.approx(0.03, abs=0.01)
+    yso = compact[compact["label"] == "YSO"]
+    assert 0.02 < (yso["population"] == "HII").mean() < 0.25

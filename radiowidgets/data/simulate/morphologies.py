@@ -9,6 +9,7 @@ pixel, and conserve flux by construction.
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from radiowidgets.data.simulate.render import COMPONENT
 
@@ -21,12 +22,20 @@ THERMAL_ALPHA = -0.1
 REMNANT_ALPHA = -0.5
 
 
-def _gaussians(x, y, flux, major, minor=None, theta=0.0, alpha=LOBE_ALPHA) -> np.ndarray:
+def _gaussians(
+    x: ArrayLike,
+    y: ArrayLike,
+    flux: ArrayLike,
+    major: ArrayLike,
+    minor: ArrayLike | None = None,
+    theta: ArrayLike = 0.0,
+    alpha: ArrayLike = LOBE_ALPHA,
+) -> np.ndarray:
     """Component records from arrays or numbers that broadcast together."""
     minor = major if minor is None else minor
     columns = np.broadcast_arrays(*np.atleast_1d(x, y, flux, major, minor, theta, alpha))
     components = np.empty(columns[0].size, COMPONENT)
-    for name, column in zip(COMPONENT.names, columns, strict=True):
+    for name, column in zip(COMPONENT.names or (), columns, strict=True):
         components[name] = column
     return components
 
@@ -38,7 +47,9 @@ def _whole(*parts: np.ndarray) -> np.ndarray:
     return components
 
 
-def _chain(x: np.ndarray, y: np.ndarray, flux: np.ndarray, width: np.ndarray, alpha=LOBE_ALPHA) -> np.ndarray:
+def _chain(
+    x: np.ndarray, y: np.ndarray, flux: np.ndarray, width: np.ndarray, alpha: ArrayLike = LOBE_ALPHA
+) -> np.ndarray:
     """Gaussians along a path, long enough to overlap, so that they read as one ridge."""
     dx, dy = np.gradient(x), np.gradient(y)
     length = np.maximum(2.0 * np.hypot(dx, dy), width)
@@ -99,7 +110,7 @@ def _fit_size(components: np.ndarray, size: float) -> np.ndarray:
     return components
 
 
-def point(rng: np.random.Generator, size: float) -> np.ndarray:
+def point(rng: np.random.Generator, size: float) -> np.ndarray:  # noqa: ARG001
     """One unresolved component."""
     return _gaussians(0.0, 0.0, 1.0, 0.0, alpha=LOBE_ALPHA)
 
@@ -112,7 +123,7 @@ def disc(rng: np.random.Generator, size: float) -> np.ndarray:
     """
     width = np.array([0.1415, 0.3568, 0.6739, 1.1182, 1.7815])
     flux = np.array([0.0077, 0.0684, 0.2477, 0.4294, 0.2464])
-    axis_ratio = rng.uniform(0.2, 1.0)
+    axis_ratio = rng.uniform(0.12, 0.6)
     return _whole(_gaussians(0.0, 0.0, flux, width * size, axis_ratio * width * size, 0.0, -0.75))
 
 
@@ -196,7 +207,7 @@ def tail(rng: np.random.Generator, size: float, bend: float, opening: float) -> 
     parts = [_gaussians(0.0, 0.0, core, 0.02 * size, alpha=CORE_ALPHA)]
     for side in (-1, 1):
         x, y = _bent(bend * rng.uniform(0.85, 1.15), t)
-        x, y = opening * x, y
+        x = opening * x
         y = y + 0.02 * np.sin(7 * t + rng.uniform(0, 6)) * t
         flux = np.exp(-1.3 * t) * (0.5 + np.exp(-(((t - 0.3) / 0.15) ** 2))) * rng.uniform(0.7, 1.3)
         parts.append(

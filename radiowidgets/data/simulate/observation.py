@@ -1,7 +1,7 @@
 """A mock sky seen by a telescope: maps of any frequency and epoch, each with its truth."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,9 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from radiowidgets.data.simulate import instrument
+from radiowidgets.data.simulate.cosmicweb import cosmic_web
 from radiowidgets.data.simulate.emission import galactic_emission
+from radiowidgets.data.simulate.galactic import infrared_maps
 from radiowidgets.data.simulate.presets import Preset, preset_named
 from radiowidgets.data.simulate.render import Drawable
 from radiowidgets.data.simulate.sky import draw_sources, stream
@@ -30,7 +32,19 @@ _FIXED = (
 _VARIABILITY = 0.15  # scatter of ln(flux) of a flat-spectrum AGN from epoch to epoch
 
 
-def simulate(preset: str = "emu", size: int = 1024, seed: int = 0, **overrides: Any) -> "SkyMap":
+@overload
+def simulate(
+    preset: Literal["galactic-7band"], size: int = ..., seed: int = ..., **overrides: Any
+) -> "dict[str, SkyMap]": ...
+
+
+@overload
+def simulate(preset: str = ..., size: int = ..., seed: int = ..., **overrides: Any) -> "SkyMap": ...
+
+
+def simulate(
+    preset: str = "emu", size: int = 1024, seed: int = 0, **overrides: Any
+) -> "SkyMap | dict[str, SkyMap]":
     """A mock survey map with its truth.
 
     Parameters
@@ -43,14 +57,28 @@ def simulate(preset: str = "emu", size: int = 1024, seed: int = 0, **overrides: 
     Returns
     -------
     SkyMap
-        in Jy/beam, with what is really in it as its attribute ``truth`` (a `Truth`)
+        in Jy/beam, with what is really in it as its attribute ``truth`` (a `Truth`). For 'galactic-7band' a dict of
+        them, 'radio' with the truth and one in MJy/sr for each band of `galactic.BANDS`
 
     Raises
     ------
     ParameterError
         for an unknown preset or setting, or a size below 64
     """
-    return mock_sky(preset, size, seed, **overrides).observe()
+    sky = mock_sky(preset, size, seed, **overrides)
+    radio = sky.observe()
+    if sky.survey.compact <= 0:
+        return radio
+    infrared = infrared_maps(
+        sky.table,
+        sky.components,
+        sky.start,
+        header_of(sky.survey, sky.size),
+        sky.size,
+        sky.survey.pixel_scale,
+        stream(sky.seed, 10),
+    )
+    return {"radio": radio, **infrared}
 
 
 def mock_sky(preset: str = "emu", size: int = 1024, seed: int = 0, **overrides: Any) -> "MockSky":
@@ -119,7 +147,7 @@ def _sky_map(survey: Preset, pixels: np.ndarray, header: fits.Header, truth: Tru
         frequency=survey.frequency * u.Hz,
         header=header,
     )
-    sky.truth = truth
+    sky.truth = truth  # type: ignore[attr-defined]
     return sky
 
 
@@ -131,7 +159,7 @@ def _observe(sky: MockSky, survey: Preset, epoch: int) -> tuple[np.ndarray, fits
     header = header_of(survey, size)
     key = (epoch, round(survey.frequency / 1e3))
 
-    gain = _gains(sky, survey, epoch)
+    gain = _gains(sky, epoch)
     flux = sky.components["flux"] * np.repeat(gain, np.diff(sky.start))
     flux = flux * (survey.frequency / sky.survey.frequency) ** sky.components["alpha"]
     smearing = None
@@ -184,6 +212,7 @@ def _observe(sky: MockSky, survey: Preset, epoch: int) -> tuple[np.ndarray, fits
         artefacts,
         emission,
         _visible(seams, noisier, offset),
+        survey.web > 0,
     )
     return image, header, truth
 
@@ -192,7 +221,7 @@ def _beam_pixels(beam: tuple[float, float, float]) -> float:
     return float(2 * np.pi * np.sqrt(beam[0] * beam[1] - beam[2] ** 2))
 
 
-def _gains(sky: MockSky, survey: Preset, epoch: int) -> np.ndarray:
+def _gains(sky: MockSky, epoch: int) -> np.ndarray:
     """By how much each source is brighter than on average: flat-spectrum AGN vary between epochs."""
     gain = np.ones(len(sky.table))
     if epoch:
@@ -203,7 +232,7 @@ def _gains(sky: MockSky, survey: Preset, epoch: int) -> np.ndarray:
 
 
 def _rms(survey: Preset, size: int, seams: np.ndarray, noisier: np.ndarray) -> np.ndarray:
-    """rms in Jy/beam, rising towards the border like the inverse of a Gaussian primary beam."""
+    """Rms in Jy/beam, rising towards the border like the inverse of a Gaussian primary beam."""
     offset = (np.arange(size) - (size - 1) / 2) / (size / 2)
     rise = np.exp(np.log(survey.edge_rise) * offset**2).astype(np.float32)
     rms = np.float32(survey.rms) * rise * rise[:, None]
@@ -235,6 +264,12 @@ def _diffuse(
         emission = galactic_emission(size, survey.pixel_scale, beam, stream(sky.seed, 7))
         emission *= np.float32(
             survey.emission * survey.rms * (survey.frequency / sky.survey.frequency) ** -0.1
+        )
+    if survey.web > 0:
+        web = cosmic_web(size, survey.pixel_scale, beam, stream(sky.seed, 9))
+        # From Jy per square arcsec at the preset's frequency; shocks have alpha = -1.
+        emission = web * np.float32(
+            survey.web * _beam_pixels(beam) * survey.pixel_scale**2 * sky.survey.frequency / survey.frequency
         )
     large = (sky.table["size"] > 4 * np.sqrt(survey.beam[0] * survey.beam[1])).to_numpy()
     large = np.repeat(large, np.diff(sky.start))
@@ -326,7 +361,7 @@ def _describe(
             "dec": dec,
             "x": x,
             "y": y,
-            "flux": np.add.reduceat(flux, sky.start[:-1]),
+            "flux": np.bincount(np.repeat(np.arange(x.size), np.diff(sky.start)), flux, minlength=x.size),
             "peak": peak,
             "rms": local,
             "snr": peak / local,
@@ -338,4 +373,6 @@ def _describe(
             "alpha": table["alpha"].to_numpy(),
             "attenuation": factor,
         }
+        # What else is known, such as labels and infrared fluxes of compact sources.
+        | {name: table[name] for name in table.columns[8:]}
     )

@@ -80,6 +80,9 @@ class Preset:
     bandwidth, integration : relative channel width and integration time in s, which smear sources off the centre
     primary_beam : FWHM in degrees of the primary beam that the map is not corrected for (0: corrected)
     emission : mean of the diffuse Galactic emission in rms (0: none)
+    web : brightness of the cosmic web relative to cosmodeep (0: none)
+    compact : compact sources of `galactic.CLASSES` per square degree (0: none; else `simulate` gives a map a band)
+    populations : names of the classes of extragalactic sources, see `POPULATIONS`
     rare : objects on top of the populations
     """
 
@@ -88,7 +91,7 @@ class Preset:
     pixel_scale: float
     beam: tuple[float, float, float]
     rms: float
-    array: Array = Array()
+    array: Array = field(default_factory=Array)
     faintest: float = 0.2
     centre: tuple[float, float] = (315.0, -55.0)
     edge_rise: float = 1.7
@@ -104,10 +107,13 @@ class Preset:
     integration: float = 0.0
     primary_beam: float = 0.0
     emission: float = 0.0
+    web: float = 0.0
+    compact: float = 0.0
+    populations: tuple[str, ...] = ("SFG", "SS-AGN", "FS-AGN")
     rare: Mapping[str, Rare] = field(default_factory=lambda: EXTRAGALACTIC_RARE)
 
     def but(self, **overrides: Any) -> "Preset":
-        """This preset with some values changed."""
+        """Return a preset with some values changed."""
         known = [entry.name for entry in fields(self)]
         for name in overrides:
             if name not in known:
@@ -175,6 +181,38 @@ PRESETS: dict[str, Preset] = {
             artefact_snr=80.0,
             facet=1500.0,
             seam=0.04,
+        ),
+        Preset(
+            "cosmic-web",
+            1.4e9,
+            3.0,
+            (10.0, 10.0, 0.0),
+            10e-6,
+            Array(36, "core", 10.0, -50.0, -26.7, 2.0, 0.85, 0.001),
+            centre=(30.0, -50.0),
+            edge_rise=1.0,
+            largest_scale=0.0,
+            gain_error=0.0,
+            phase_error=0.0,
+            web=1.0,
+            populations=(),
+            rare={},
+        ),
+        Preset(
+            "galactic-7band",
+            1.28e9,
+            2.0,
+            (8.0, 8.0, 0.0),
+            30e-6,
+            _MEERKAT,
+            centre=(255.0, -42.0),
+            edge_rise=1.0,
+            largest_scale=900.0,
+            artefact_snr=3000.0,
+            emission=1.0,
+            compact=600.0,
+            faintest=1.0,
+            rare={},
         ),
         *(
             Preset(

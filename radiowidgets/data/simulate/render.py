@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from numba import njit
+from numpy.typing import ArrayLike
 
 #: One Gaussian component: offsets and FWHM in arcsec (x to the right, y up), flux density in Jy at the reference
 #: frequency, theta in radians from +x anticlockwise, alpha with S proportional to nu^alpha.
@@ -26,7 +27,7 @@ _BAND = 128  # rows drawn by one task; fixed, so that the sums do not depend on 
 
 
 def covariance(
-    major: np.ndarray, minor: np.ndarray, theta: np.ndarray
+    major: ArrayLike, minor: ArrayLike, theta: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Covariance (xx, yy, xy) of a Gaussian from its FWHM axes and the angle of its major axis from +x."""
     a = (np.asarray(major) / FWHM_PER_SIGMA) ** 2

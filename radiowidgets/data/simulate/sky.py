@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from radiowidgets.data.simulate.galactic import add_compact
 from radiowidgets.data.simulate.instrument import beam_covariance
 from radiowidgets.data.simulate.morphologies import MORPHOLOGIES, placed
 from radiowidgets.data.simulate.populations import POPULATIONS, Population
@@ -45,8 +46,8 @@ class Sources:
     count: int = 0
 
     def add(self, **columns: np.ndarray | list | str) -> np.ndarray:
-        """Add rows; return their numbers."""
-        table = pd.DataFrame({name: columns[name] for name in _COLUMNS})
+        """Add rows, with at least the columns of `_COLUMNS`; return their numbers."""
+        table = pd.DataFrame(columns)[[*_COLUMNS, *(name for name in columns if name not in _COLUMNS)]]
         self.tables.append(table)
         self.count += len(table)
         return np.arange(self.count - len(table), self.count)
@@ -58,6 +59,9 @@ class Sources:
 
     def joined(self) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
         """Table, components in the order of the rows that own them, and the first component of each row."""
+        if not self.count:
+            empty = {name: pd.Series(dtype=object if name in _COLUMNS[-2:] else float) for name in _COLUMNS}
+            return pd.DataFrame(empty), np.empty(0, COMPONENT), np.zeros(1, int)
         table = pd.concat(self.tables, ignore_index=True)
         owner = np.concatenate(self.owners)
         order = np.argsort(owner, kind="stable")
@@ -76,7 +80,11 @@ def draw_sources(survey: Preset, size: int, seed: int) -> tuple[pd.DataFrame, np
     """
     sources = Sources()
     for number, population in enumerate(POPULATIONS.values()):
-        _add_population(sources, population, survey, size, np.random.default_rng(stream(seed, 0, number)))
+        if population.name in survey.populations:
+            _add_population(sources, population, survey, size, np.random.default_rng(stream(seed, 0, number)))
+    if survey.compact > 0:
+        fwhm = float(np.sqrt(survey.beam[0] * survey.beam[1]))
+        add_compact(sources, survey.compact, size, survey.pixel_scale, fwhm, stream(seed, 8))
     for number, (morphology, rare) in enumerate(survey.rare.items()):
         _add_rare(sources, morphology, rare, survey, size, np.random.default_rng(stream(seed, 1, number)))
     return sources.joined()

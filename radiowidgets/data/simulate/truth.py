@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,9 @@ from scipy import ndimage
 
 from radiowidgets.data.simulate.render import Drawable
 from radiowidgets.errors import FrameError
+
+if TYPE_CHECKING:
+    from radiowidgets.data.frames import FrameSet
 
 SEED, FLOOD = 5.0, 2.5  # thresholds of an island in rms, as in compact-sources section 4.1
 
@@ -49,7 +53,7 @@ class Truth:
     Attributes
     ----------
     name : name of the map
-    sources : one row a source: id, ra, dec (deg), x, y (pixels, 0-based, not always whole), flux (Jy, intrinsic, at the
+    sources : one row a source: id, ra, dec (deg), x, y (pixels, 0-based, fractional), flux (Jy, intrinsic, at the
         map's frequency), peak (Jy/beam, as the map shows it without noise), rms (Jy/beam, there), snr = peak / rms,
         population, morphology, size (arcsec, largest angular size, for SFG the half-light diameter), pa (degrees east of
         north, of the long axis), alpha, attenuation (of the primary beam)
@@ -59,6 +63,7 @@ class Truth:
     start : (n + 1,) the components of source i are rows start[i] to start[i + 1]
     artefacts : (ny, nx) float16, calibration errors and stripes in rms, or None
     emission : (ny, nx) float32, diffuse emission in Jy/beam, or None
+    web : whether the emission is the cosmic web, whose islands are objects; Galactic emission only fills the field
     seams : first column (and row) of each facet of the mosaic after the first; only those that can be seen
     """
 
@@ -72,14 +77,17 @@ class Truth:
     artefacts: np.ndarray | None = field(default=None, repr=False)
     emission: np.ndarray | None = field(default=None, repr=False)
     seams: np.ndarray = field(default_factory=lambda: np.empty(0, int))
+    web: bool = False
 
     @cached_property
     def model(self) -> np.ndarray:
-        """(ny, nx) float32: the sources in Jy/beam, with neither noise, artefacts, lost scales nor diffuse emission."""
+        """(ny, nx) float32: the sources in Jy/beam, without noise, artefacts, lost scales and Galactic emission."""
         image = np.zeros(self.rms.shape, np.float32)
         self.drawable.draw(image)
         if self.attenuation is not None:
             image *= self.attenuation
+        if self.web and self.emission is not None:
+            image += self.emission
         return image
 
     @cached_property
@@ -98,8 +106,11 @@ class Truth:
 
     @property
     def objects(self) -> pd.DataFrame:
-        """One row an object: object (its number in `object_map`), class (see `OBJECT_CLASSES`), source (row of `sources`
-        that dominates it, -1 for SPURIOUS), morphology, islands, pixels, x0, y0, x1, y1 (bounding box, end exclusive)."""
+        """One row an object.
+
+        Columns: object (its number in `object_map`), class (see `OBJECT_CLASSES`), source (row of `sources` that
+        dominates it, -1 for SPURIOUS), morphology, islands, pixels, x0, y0, x1, y1 (bounding box, end exclusive).
+        """
         return self._objects[0]
 
     @property
@@ -118,9 +129,9 @@ class Truth:
             np.ascontiguousarray(np.broadcast_to(a, np.shape(x)), np.int64) for a in (x, y, width, height)
         )
         bits, pixels = self._object_bits()
-        strong = (
-            np.zeros((1, 1), bool) if self.artefacts is None else np.abs(self.artefacts) > np.float16(3.0)
-        )
+        strong = np.zeros((1, 1), bool)
+        if self.artefacts is not None:
+            strong = np.abs(self.artefacts.astype(np.float32)) > 3.0
         cloudy = np.zeros((1, 1), bool) if self.emission is None else self.emission > FLOOD * self.rms
         seen, diffuse, bad, clouds = _look(self.object_map, bits, pixels, strong, cloudy, x, y, width, height)
         area = width * height
@@ -144,7 +155,7 @@ class Truth:
         column["BACKGROUND"][:] = ~tags[:, :6].any(axis=1) & ~column["ARTEFACT"]
         return tags
 
-    def frame_tags(self, frames) -> pd.DataFrame:
+    def frame_tags(self, frames: "FrameSet") -> pd.DataFrame:
         """The tags of the frames of this map.
 
         Parameters
@@ -181,7 +192,9 @@ class Truth:
         real = kind != "SPURIOUS"
         # peculiar-frames: extended is what covers more than about ten beams.
         large = real & (objects["pixels"].to_numpy() > 10 * self.beam_pixels)
-        rare = self.sources["population"].to_numpy(object)[objects["source"].to_numpy()] == "RARE"
+        rare = np.append(self.sources["population"].to_numpy(object) == "RARE", False)[
+            objects["source"].to_numpy()
+        ]
         for selected, bit in (
             (real & ~large, _COMPACT),
             (large, _EXTENDED),
@@ -199,11 +212,10 @@ def _islands(snr: np.ndarray) -> np.ndarray:
     """Label 4-connected islands above `FLOOD` that reach `SEED`."""
     labels = np.empty(snr.shape, np.int32)
     n = ndimage.label(snr > FLOOD, output=labels)
-    keep = np.zeros(n + 1, bool)
-    keep[labels[snr > SEED]] = True
-    keep[0] = False
+    keep = _maxima(np.maximum(snr, 0), labels, n) > SEED
     number = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
-    return number[labels]
+    _renumber(labels, number)
+    return labels
 
 
 def _find_objects(truth: Truth) -> tuple[pd.DataFrame, np.ndarray]:
@@ -213,24 +225,25 @@ def _find_objects(truth: Truth) -> tuple[pd.DataFrame, np.ndarray]:
     snr = truth.model / truth.rms
     pixels = np.bincount(islands.ravel(), minlength=n + 1)
     numbers = np.arange(1, n + 1)
-    top = np.append(0.0, ndimage.maximum(snr, islands, numbers) if n else [])
+    top = _maxima(snr, islands, n)
     main = _main_sources(truth, islands, n)
-    shape = truth.sources["morphology"].to_numpy(object)[main]
+    shape = np.append(truth.sources["morphology"].to_numpy(object), "filament")[main]
 
     # Islands of one source are one object; islands without a source of their own stand alone.
     key = np.where(main[1:] >= 0, main[1:], -numbers)
     _, group = np.unique(key, return_inverse=True)
     object_of = np.append(0, group + 1).astype(np.int32)
     count = int(object_of.max(initial=0))
-    object_map = object_of[islands]
+    object_map = islands.copy()
+    _renumber(object_map, object_of)
     islands_of = np.bincount(object_of[1:], minlength=count + 1)
 
-    as_point = truth.beam_pixels / np.log(2) * np.log(np.maximum(top / FLOOD, 1.0)) * np.log(2)
+    # A point of that peak would cover this many pixels above the lower threshold.
+    as_point = truth.beam_pixels * np.log(np.maximum(top / FLOOD, 1.0))
     resolved = pixels > 1.6 * as_point + 4
     rows = []
-    worst = np.zeros(n + 1)
-    if truth.artefacts is not None and n:
-        worst[1:] = ndimage.maximum(np.abs(truth.artefacts).astype(np.float32), islands, numbers)
+    artefacts = None if truth.artefacts is None else truth.artefacts.astype(np.float32)
+    worst = np.zeros(n + 1) if artefacts is None else _maxima(artefacts, islands, n)
     brightest = np.zeros(count + 1, int)
     order = np.argsort(top[1:], kind="stable") + 1
     brightest[object_of[order]] = order
@@ -244,8 +257,8 @@ def _find_objects(truth: Truth) -> tuple[pd.DataFrame, np.ndarray]:
         else:
             kind = "EXTENDED" if resolved[island] else "COMPACT"
         rows.append((number, kind, main[island], shape[island], islands_of[number], size[number]))
-    if truth.artefacts is not None:
-        count = _add_spurious(truth, object_map, count, rows)
+    if artefacts is not None:
+        count = _add_spurious(artefacts, 0.3 * truth.beam_pixels, object_map, count, rows)
     table = pd.DataFrame(rows, columns=["object", "class", "source", "morphology", "islands", "pixels"])
     boxes = ndimage.find_objects(object_map, max_label=count)
     for name, axis, end in (("x0", 1, "start"), ("y0", 0, "start"), ("x1", 1, "stop"), ("y1", 0, "stop")):
@@ -261,26 +274,45 @@ def _main_sources(truth: Truth, islands: np.ndarray, n: int) -> np.ndarray:
     island = np.zeros(column.size, np.int64)
     island[inside] = islands[row[inside], column[inside]]
     owner, weight, island = owner[island > 0], truth.drawable.peak[island > 0], island[island > 0]
-    pair, which = np.unique(np.stack([island, owner]), axis=1, return_inverse=True)
-    total = np.bincount(which.ravel(), weights=weight, minlength=pair.shape[1])
+    pair, which = np.unique(island * truth.start.size + owner, return_inverse=True)
+    total = np.bincount(which, weights=weight, minlength=pair.size)
     main = np.full(n + 1, -1)
     order = np.argsort(total, kind="stable")
-    main[pair[0, order]] = pair[1, order]
+    main[pair[order] // truth.start.size] = pair[order] % truth.start.size
     return main
 
 
-def _add_spurious(truth: Truth, object_map: np.ndarray, count: int, rows: list) -> int:
-    """Add islands of artefacts that touch no real object; return the new number of objects."""
-    assert truth.artefacts is not None
-    fake = _islands(truth.artefacts.astype(np.float32))
+@njit(nogil=True, cache=True)
+def _renumber(labels, number):
+    """Replace each label by its new number, in place."""
+    for i in range(labels.shape[0]):
+        for j in range(labels.shape[1]):
+            labels[i, j] = number[labels[i, j]]
+
+
+@njit(nogil=True, cache=True)
+def _maxima(values, labels, n):
+    """Largest absolute value under each label from 0 to n."""
+    result = np.zeros(n + 1, np.float32)
+    for i in range(labels.shape[0]):
+        for j in range(labels.shape[1]):
+            label = labels[i, j]
+            if label > 0:
+                result[label] = max(result[label], abs(values[i, j]))
+    return result
+
+
+def _add_spurious(artefacts: np.ndarray, least: float, object_map: np.ndarray, count: int, rows: list) -> int:
+    """Add islands of artefacts of at least so many pixels that touch no real object; return the number of objects."""
+    fake = _islands(artefacts)
     n = int(fake.max(initial=0))
     pixels = np.bincount(fake.ravel(), minlength=n + 1)
-    free = pixels > 0.3 * truth.beam_pixels
+    free = pixels > least
     free[np.unique(fake[object_map > 0])] = False
     free[0] = False
     number = np.where(free, count + np.cumsum(free), 0).astype(np.int32)
-    new = number[fake]
-    object_map[new > 0] = new[new > 0]
+    _renumber(fake, number)
+    np.copyto(object_map, fake, where=fake > 0)
     rows.extend((number[i], "SPURIOUS", -1, "artefact", 1, pixels[i]) for i in np.flatnonzero(free))
     return count + int(free.sum())
 
