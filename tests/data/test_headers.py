@@ -41,7 +41,7 @@ def header_of(cards, history=()):
             ["Fitted beam used in", "> restoration: 1.34841 by 0.83 (arcsec)", "  at pa 82.8827 (deg)"],
             (1.34841, 0.83, 82.8827),
         ),
-        ({"BMAJ": 0.0, "BMIN": 0.0, "BPA": 0.0}, ["AIPS   CLEAN BMAJ=  0.001 BMIN=  0.001 BPA= 0"], (3.6, 3.6, 0)),
+        ({"BMAJ": 0.0, "BMIN": 0.0, "BPA": 0.0}, ["CLEAN BMAJ= 0.001 BMIN= 0.001 BPA= 0"], (3.6, 3.6, 0)),
     ],
 )  # fmt: skip
 def test_beams(cards, history, expected):

@@ -878,3 +878,43 @@ def test_real_maps_mean_what_they_say(realdata):
     assert SkyCoord(ra, dec, unit="deg").separation(expected).arcsec < 4
     sky = SkyMap.open(realdata / "small_maps" / "aegean_1904-66_SIN.fits")
     assert 0.3 < np.isnan(sky.pixels).mean() < 0.5
+
+
+@pytest.mark.parametrize("kind", ["plain", "tiled", "gzipped"])
+def test_damaged_bytes_never_get_through(write, values, tmp_path, kind):
+    def tiled(data, header):
+        return fits.CompImageHDU(data, header, compression_type="RICE_1", quantize_level=16)
+
+    whole = write(
+        values, sky_header(CTYPE3="FREQ", CRVAL3=1e9), hdu=tiled if kind == "tiled" else fits.PrimaryHDU
+    )
+    whole = whole.read_bytes()
+    header = whole.rindex(b"END" + b" " * 77)
+    words = [b"NaN", b"1E400", b"-1", b"9" * 20, b"'x'", b"T", b"0", b"\xff\x00", b"''", b"1e-320", b"2"]
+    rng = np.random.default_rng(11)
+    path = tmp_path / "damaged.fits"
+    opened, messages = 0, []
+    for _ in range(80):
+        data = bytearray(whole)
+        for _ in range(rng.integers(1, 5)):
+            if rng.random() < 0.7:  # the value of a card
+                at = int(rng.integers(header // 80)) * 80
+                data[at + 10 : at + 30] = words[rng.integers(len(words))].rjust(20)
+            else:
+                data[rng.integers(len(data))] = rng.integers(256)
+        path.write_bytes(gzip.compress(bytes(data), 1) if kind == "gzipped" else bytes(data))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                sky = SkyMap.open(path)
+                found = sky.rows(0, sky.shape[0])
+                sky.pixel_to_sky([0, 1], [0, 1])
+        except MapError as error:
+            messages.append(str(error))
+            continue
+        opened += 1
+        assert not np.isinf(found).any()
+        assert sky.beam_area_pixels is None or sky.beam_area_pixels > 0
+    assert opened > 10
+    assert len(messages) > 10
+    assert all("\n" not in message for message in messages)
