@@ -46,21 +46,27 @@ def main() -> None:
         sky = rw.simulate("emu", size=1000, seed=3).write(server.root / "mock.fits")
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=find_chromium(), args=list(FLAGS))
-            page = browser.new_context(base_url=server.url, viewport={"width": 1440, "height": 900}).new_page()
+            page = browser.new_context(
+                base_url=server.url, viewport={"width": 1440, "height": 900}
+            ).new_page()
             for number in range(options.repeat + 1):
                 name = server.write(f"gallery{number}.ipynb", [CELL.format(map=sky.name, number=number)])
                 open_notebook(page, name)
                 started = time.perf_counter()
                 output = run_cell(page, 0)
                 page.wait_for_function(
-                    "() => { const r = document.querySelector('.rw-review[data-ready=true]');"
-                    " return r && r.querySelector('.rw-tile:not([hidden])') && !r.querySelector('.rw-tile.rw-waiting:not([hidden])'); }",
+                    """() => {
+                      const root = document.querySelector('.rw-review[data-ready=true]');
+                      const tiles = [...(root?.querySelectorAll('.rw-tile:not([hidden])') ?? [])];
+                      return tiles.length && !tiles.some(tile => tile.classList.contains('rw-waiting'));
+                    }""",
                     polling=20,
                 )
                 total = time.perf_counter() - started
                 parts = json.loads(output.locator(".jp-OutputArea-output pre").first.inner_text())
-                print(f"{'first (compiles, or loads what was compiled)' if number == 0 else 'again'}: {total:.2f} s; "
-                      f"import {parts[0]} ms, cut + measure + rank {parts[1]} ms, write {parts[2]} ms, widget {parts[3]} ms")
+                which = "again" if number else "first (compiles, or loads what was compiled)"
+                steps = zip(("import", "cut, measure, rank", "write", "widget"), parts, strict=True)
+                print(f"{which}: {total:.2f} s;", ", ".join(f"{step} {ms} ms" for step, ms in steps))
                 times.append(total)
                 server.stop_kernels()
             browser.close()

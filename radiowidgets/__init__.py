@@ -30,7 +30,7 @@ _HOMES = {
     "RadioWidgetsError": "errors",
 }
 
-__all__ = ["__version__", *_HOMES]
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:

@@ -36,10 +36,14 @@ def build_parser() -> argparse.ArgumentParser:
         description="Cut maps into overlapping frames, measure features of each and rank them, most anomalous first. "
         "A run that was stopped goes on when the same command is given again.",
     )
-    ranking.add_argument("maps", nargs="+", metavar="MAP.fits", help="maps to rank together (.fits, .fits.gz, .fits.fz)")
+    ranking.add_argument(
+        "maps", nargs="+", metavar="MAP.fits", help="maps to rank together (.fits, .fits.gz, .fits.fz)"
+    )
     ranking.add_argument("-o", "--output", required=True, metavar="RUN", help="the run folder to write")
     ranking.add_argument("--size", type=int, default=256, help="side of a frame in pixels (default 256)")
-    ranking.add_argument("--step", type=int, help="distance between frames in pixels (default: half of the size)")
+    ranking.add_argument(
+        "--step", type=int, help="distance between frames in pixels (default: half of the size)"
+    )
     ranking.add_argument("--seed", type=int, default=0, help="seed of the ranking (default 0)")
     ranking.add_argument("--quiet", action="store_true", help="no progress bar, no table")
     ranking.set_defaults(call=rank_maps)
@@ -50,17 +54,21 @@ def build_parser() -> argparse.ArgumentParser:
         description="Open JupyterLab on a notebook, made ready in the run folder, that shows the frames in rank order.",
     )
     review.add_argument("run", metavar="RUN", help="a run folder")
-    review.add_argument("lab", nargs=argparse.REMAINDER, metavar="...", help="what follows -- is given to jupyter lab")
+    review.add_argument(
+        "lab", nargs=argparse.REMAINDER, metavar="...", help="what follows -- is given to jupyter lab"
+    )
     review.set_defaults(call=review_run)
 
     export = commands.add_parser(
         "export",
         help="write the ranked frames with their labels to a file",
         description="Write one row (or region) a frame, in rank order. Columns: frame_id, map, x, y (lower-left pixel, "
-        "from 0), width, height, ra, dec (degrees), score, rank, tags (joined by ;), interest (0-5, mean of annotators).",
+        "from 0), width, height, ra, dec (degrees), score, rank, tags (joined by ;), interest (0-5, mean of all).",
     )
     export.add_argument("run", metavar="RUN", help="a run folder")
-    export.add_argument("--format", choices=["csv", "ds9", "votable", "parquet"], help="default: by the suffix of FILE")
+    export.add_argument(
+        "--format", choices=["csv", "ds9", "votable", "parquet"], help="default: by the suffix of FILE"
+    )
     export.add_argument("-o", "--output", required=True, metavar="FILE", help="the file to write")
     export.add_argument("--min-interest", type=float, metavar="N", help="only frames rated at least N")
     export.add_argument("--top", type=int, metavar="N", help="only the first N frames")
@@ -82,7 +90,9 @@ def rank_maps(options: argparse.Namespace) -> None:
     step = options.step if options.step is not None else max(1, options.size // 2)
     frames = cut_windows(skies, size=options.size, step=step)
     parameters = {"size": options.size, "step": step}
-    run = Run.build(options.output, frames, seed=options.seed, parameters=parameters, progress=not options.quiet)
+    run = Run.build(
+        options.output, frames, seed=options.seed, parameters=parameters, progress=not options.quiet
+    )
     if not options.quiet:
         print(f"{len(run)} frames ranked by {run.about['ranking']['method']}; the first five:")
         top = run.table().nsmallest(5, "rank")[["rank", "score", "frame_id", "ra", "dec"]]
@@ -106,16 +116,25 @@ def review_run(options: argparse.Namespace) -> None:
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         arguments.append("--allow-root")
     os.chdir(run.path)
-    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", notebook.name, *arguments])
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", notebook.name, *arguments])  # noqa: S606
 
 
 def _notebook(name: str) -> dict[str, object]:
     def cell(kind: str, source: str) -> dict[str, object]:
         extra: dict[str, object] = {"outputs": [], "execution_count": None} if kind == "code" else {}
-        return {"cell_type": kind, "id": f"cell-{zlib.crc32(source.encode()):08x}", "metadata": {}, "source": source, **extra}
+        return {
+            "cell_type": kind,
+            "id": f"cell-{zlib.crc32(source.encode()):08x}",
+            "metadata": {},
+            "source": source,
+            **extra,
+        }
 
     cells = [
-        cell("markdown", f"# Review of {name}\n\nRun the cells (Shift+Enter), click into the gallery and press `?` for the keys."),
+        cell(
+            "markdown",
+            f"# Review of {name}\n\nRun the cells (Shift+Enter), click into the gallery and press `?` for the keys.",
+        ),
         cell("code", 'import radiowidgets as rw\n\nrun = rw.Run.open(".")\nrw.Review(run)'),
         cell("code", "run.labels.table()"),
         cell("code", 'run.export("peculiar.reg", min_interest=4)'),

@@ -6,7 +6,7 @@ embedding and base scores, under ``build.lock``; reviewing takes no lock and wri
 ``scores/<session>.parquet``.
 """
 
-import datetime
+import datetime as dt
 import hashlib
 import importlib.metadata
 import os
@@ -50,7 +50,13 @@ class Run:
         Its name.
     """
 
-    def __init__(self, path: str | os.PathLike[str], frames: FrameSet, about: dict[str, Any], annotator: str | None = None):
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        frames: FrameSet,
+        about: dict[str, Any],
+        annotator: str | None = None,
+    ):
         self.path = Path(path)
         self.name = self.path.resolve().name
         self.frames = frames
@@ -110,7 +116,9 @@ class Run:
             if scores is None:
                 scores = rank(frames, embedding, features=features)
             run._write_once("scores", scores, "scores.parquet")
-            run._write_about({"ranking": {key: scores.attrs[key] for key in ("method", "seed") if key in scores.attrs}})
+            run._write_about(
+                {"ranking": {key: scores.attrs[key] for key in ("method", "seed") if key in scores.attrs}}
+            )
         return run
 
     @classmethod
@@ -135,7 +143,9 @@ class Run:
             run._write_once("features", features, "features.parquet")
             scores = rank(frames, features=features, seed=seed)
             run._write_once("scores", scores, "scores.parquet")
-            run._write_about({"ranking": {key: scores.attrs[key] for key in ("method", "seed") if key in scores.attrs}})
+            run._write_about(
+                {"ranking": {key: scores.attrs[key] for key in ("method", "seed") if key in scores.attrs}}
+            )
             run._forget_parts()
         return run
 
@@ -180,21 +190,14 @@ class Run:
         parameters: Mapping[str, Any] | None,
     ) -> "Run":
         path = Path(path)
-        if path.exists() and not path.is_dir():
-            raise RunError(f"{path} is a file; a run is a folder, so choose another name.")
-        if path.is_dir() and any(path.iterdir()) and not (path / "run.yaml").exists():
-            leftover = {entry.name for entry in path.iterdir()} - {"build.lock", "maps"}
-            if leftover:
-                raise RunError(f"{path} holds other things ({sorted(leftover)[0]}, ...) and no run; choose another folder.")
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(f"Cannot make the run folder {path}: {error.strerror}. Choose a folder that you may write.") from error
         if not len(frames):
-            raise RunError("A run needs at least one frame; these are none. Cut smaller windows, or look at what was skipped.")
+            raise RunError(
+                "A run needs at least one frame; these are none. Cut smaller windows, or look at what was skipped."
+            )
+        _make_folder(path)
         about: dict[str, Any] = {
             "format": FORMAT,
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "created": _now(),
             "frames": {"count": len(frames), "geometry": _geometry(frames)},
             "maps": {},
             "parameters": dict(parameters or {}),
@@ -202,34 +205,11 @@ class Run:
         }
         if (path / "run.yaml").exists():
             known = _read_about(path)
-            for key in ("count", "geometry"):
-                if known["frames"].get(key) != about["frames"][key]:
-                    raise RunError(
-                        f"{path} holds {known['frames'].get('count')} other frames, not these {len(frames)}; "
-                        "choose another folder, or open that run with Run.open."
-                    )
-            for name, sky in frames.maps.items():
-                entry = known["maps"].get(name, {})
-                if sky.fingerprint not in (entry.get("fingerprint"), entry.get("original")):
-                    raise RunError(f"{path} was made from another map {name!r} ({entry.get('path')}); choose another folder.")
-            changed = [k for k, v in about["parameters"].items() if known["parameters"].get(k, v) != v]
-            if changed:
-                raise RunError(
-                    f"{path} was made with {changed[0]} = {known['parameters'][changed[0]]!r}, "
-                    f"not {about['parameters'][changed[0]]!r}; choose another folder."
-                )
+            _check_same_inputs(path, known, about, frames)
             return cls(path, frames, known, annotator)
         run = cls(path, frames, about, annotator)
         with run._building():
-            for name, sky in frames.maps.items():
-                place = sky.path
-                if place is None:
-                    (path / "maps").mkdir(exist_ok=True)
-                    place = sky.write(path / "maps" / f"{name}.fits", overwrite=True)
-                    about["maps"][name] = _map_entry(path, place, SkyMap.open(place, name=name).fingerprint)
-                    about["maps"][name]["original"] = sky.fingerprint
-                else:
-                    about["maps"][name] = _map_entry(path, place, sky.fingerprint)
+            about["maps"] = {name: _keep_map(path, name, sky) for name, sky in frames.maps.items()}
             if schema is not None:
                 schema.save(path / "schema.yaml")
             run._write_about({})
@@ -291,7 +271,12 @@ class Run:
         return table
 
     def export(
-        self, path: str | os.PathLike[str], format: str | None = None, *, min_interest: float | None = None, top: int | None = None
+        self,
+        path: str | os.PathLike[str],
+        format: str | None = None,
+        *,
+        min_interest: float | None = None,
+        top: int | None = None,
     ) -> Path:
         """Write the frames in rank order as CSV, Parquet, VOTable or DS9 regions.
 
@@ -340,7 +325,7 @@ class Run:
     def _building(self) -> Iterator[None]:
         """Hold ``build.lock``; a lock whose process on this host is gone is taken over."""
         place = self.path / "build.lock"
-        mine = f"{socket.gethostname()} {os.getpid()} {datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')}\n"
+        mine = f"{socket.gethostname()} {os.getpid()} {_now()}\n"
         for _ in range(2):
             try:
                 handle = os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
@@ -350,12 +335,18 @@ class Run:
                 if len(holder) == 3 and holder[0] == socket.gethostname() and not _alive(holder[1]):
                     place.unlink(missing_ok=True)
                     continue
-                who = f"process {holder[1]} on {holder[0]} since {holder[2]}" if len(holder) == 3 else "somebody"
+                who = (
+                    f"process {holder[1]} on {holder[0]} since {holder[2]}"
+                    if len(holder) == 3
+                    else "somebody"
+                )
                 raise RunError(
                     f"{self.path} is being written by {who}. Wait for it to end; if it died, remove {place.name} there."
                 ) from error
             except OSError as error:
-                raise RunError(f"Cannot write into {self.path}: {error.strerror}. Choose a folder that you may write.") from error
+                raise RunError(
+                    f"Cannot write into {self.path}: {error.strerror}. Choose a folder that you may write."
+                ) from error
         else:
             raise RunError(f"{self.path} is being written by somebody else. Wait for it to end.")
         try:
@@ -406,15 +397,22 @@ class Run:
         place = self.path / name
         ids = pd.Index(self.frames.frame_ids)
         if len(table) != len(ids) or not pd.Index(table.index).equals(ids):
-            raise RunError(f"The {what} have {len(table)} rows; give one a frame ({len(ids)}), indexed by frame_id in frame order.")
+            raise RunError(
+                f"The {what} have {len(table)} rows; give one a frame ({len(ids)}), indexed by frame_id in frame order."
+            )
         if place.exists():
             known = pd.read_parquet(place).set_index("frame_id")
             numbers = [c for c in table.columns if pd.api.types.is_numeric_dtype(table[c])]
             same = set(numbers) <= set(known.columns) and all(
-                np.allclose(known[c].to_numpy(float), table[c].to_numpy(float), rtol=1e-5, atol=1e-8, equal_nan=True) for c in numbers
+                np.allclose(
+                    known[c].to_numpy(float), table[c].to_numpy(float), rtol=1e-5, atol=1e-8, equal_nan=True
+                )
+                for c in numbers
             )
             if not same:
-                raise RunError(f"{self.path} already holds other {what}, which reviewers may have seen; choose another folder.")
+                raise RunError(
+                    f"{self.path} already holds other {what}, which reviewers may have seen; choose another folder."
+                )
         else:
             _write_whole(place, table.rename_axis("frame_id").reset_index().to_parquet(index=False))
         self.__dict__.pop(what, None)
@@ -423,7 +421,9 @@ class Run:
         import zarr
 
         if embedding.ndim != 2 or len(embedding) != len(self.frames):
-            raise RunError(f"The embedding has shape {embedding.shape}; {len(self.frames)} frames need ({len(self.frames)}, d).")
+            raise RunError(
+                f"The embedding has shape {embedding.shape}; {len(self.frames)} frames need ({len(self.frames)}, d)."
+            )
         place = self.path / "embedding.zarr"
         if place.exists():
             known = np.asarray(zarr.open_array(place, mode="r")[:])
@@ -432,19 +432,25 @@ class Run:
             return
         draft = self.path / f".embedding.zarr.{os.getpid()}.part"
         chunks = (min(CHUNK, len(embedding)), embedding.shape[1])
-        array = zarr.create_array(draft, shape=embedding.shape, chunks=chunks, dtype="float32", overwrite=True)
+        array = zarr.create_array(
+            draft, shape=embedding.shape, chunks=chunks, dtype="float32", overwrite=True
+        )
         array[:] = embedding
         draft.replace(place)
 
     def _write_about(self, more: Mapping[str, Any]) -> None:
         self.about.update(more)
-        _write_whole(self.path / "run.yaml", yaml.safe_dump(self.about, sort_keys=False, allow_unicode=True).encode())
+        _write_whole(
+            self.path / "run.yaml", yaml.safe_dump(self.about, sort_keys=False, allow_unicode=True).encode()
+        )
 
 
 def _read_about(path: Path) -> dict[str, Any]:
     place = path / "run.yaml"
     if not place.exists():
-        raise RunError(f"{path} is no run folder: it has no run.yaml. Make one with Run.create or 'radiowidgets rank'.")
+        raise RunError(
+            f"{path} is no run folder: it has no run.yaml. Make one with Run.create or 'radiowidgets rank'."
+        )
     try:
         about = yaml.safe_load(place.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -453,8 +459,57 @@ def _read_about(path: Path) -> dict[str, Any]:
     if not isinstance(about, dict) or any(not isinstance(about.get(k), kind) for k, kind in sections.items()):
         raise RunError(f"{place} lacks one of {', '.join(sections)}; restore it from a copy.")
     if about.get("format") != FORMAT:
-        raise RunError(f"{place} has format {about.get('format')!r}; this version reads {FORMAT}. Update radiowidgets.")
+        raise RunError(
+            f"{place} has format {about.get('format')!r}; this version reads {FORMAT}. Update radiowidgets."
+        )
     return about
+
+
+def _make_folder(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise RunError(f"{path} is a file; a run is a folder, so choose another name.")
+    if path.is_dir() and not (path / "run.yaml").exists():
+        others = sorted({entry.name for entry in path.iterdir()} - {"build.lock", "maps"})
+        if others:
+            raise RunError(f"{path} holds other things ({others[0]}, ...) and no run; choose another folder.")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"Cannot make the run folder {path}: {error.strerror}. Choose one that you may write."
+        ) from error
+
+
+def _check_same_inputs(path: Path, known: dict[str, Any], asked: dict[str, Any], frames: FrameSet) -> None:
+    """Raise unless the run that stands in `path` was made from the same frames, maps and parameters."""
+    if known["frames"] != asked["frames"]:
+        raise RunError(
+            f"{path} holds {known['frames'].get('count')} other frames, not these {len(frames)}; "
+            "choose another folder, or open that run with Run.open."
+        )
+    for name, sky in frames.maps.items():
+        entry = known["maps"].get(name, {})
+        if sky.fingerprint not in (entry.get("fingerprint"), entry.get("original")):
+            raise RunError(
+                f"{path} was made from another map {name!r} ({entry.get('path')}); choose another folder."
+            )
+    for key, value in asked["parameters"].items():
+        if known["parameters"].get(key, value) != value:
+            was = known["parameters"][key]
+            raise RunError(f"{path} was made with {key} = {was!r}, not {value!r}; choose another folder.")
+
+
+def _keep_map(path: Path, name: str, sky: SkyMap) -> dict[str, str]:
+    """Return the entry of a map in ``run.yaml``; one that lives in memory only is written into the run."""
+    if sky.path is not None:
+        return _map_entry(path, sky.path, sky.fingerprint)
+    (path / "maps").mkdir(exist_ok=True)
+    place = sky.write(path / "maps" / f"{name}.fits", overwrite=True)
+    return _map_entry(path, place, SkyMap.open(place, name=name).fingerprint) | {"original": sky.fingerprint}
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
 def _read_table(path: Path, name: str) -> pd.DataFrame:
@@ -466,7 +521,11 @@ def _read_table(path: Path, name: str) -> pd.DataFrame:
 
 def _map_entry(run: Path, place: Path, fingerprint: str) -> dict[str, str]:
     place = place.resolve()
-    return {"path": Path(os.path.relpath(place, run.resolve())).as_posix(), "absolute": str(place), "fingerprint": fingerprint}
+    return {
+        "path": Path(os.path.relpath(place, run.resolve())).as_posix(),
+        "absolute": str(place),
+        "fingerprint": fingerprint,
+    }
 
 
 def _open_map(run: Path, name: str, entry: Mapping[str, str], moved: str | os.PathLike[str] | None) -> SkyMap:
@@ -479,7 +538,9 @@ def _open_map(run: Path, name: str, entry: Mapping[str, str], moved: str | os.Pa
         )
     sky = SkyMap.open(place, name=name)
     if sky.fingerprint != entry["fingerprint"]:
-        raise RunError(f"{place} is not the map {name!r} that this run was made from: its content changed. Give the original.")
+        raise RunError(
+            f"{place} is not the map {name!r} that this run was made from: its content changed. Give the original."
+        )
     return sky
 
 
@@ -492,7 +553,10 @@ def _geometry(frames: FrameSet) -> str:
 
 def _versions() -> dict[str, str]:
     names = ["numpy", "pandas", "astropy", "scikit-learn", "numba"]
-    return {"radiowidgets": radiowidgets.__version__, **{name: importlib.metadata.version(name) for name in names}}
+    return {
+        "radiowidgets": radiowidgets.__version__,
+        **{name: importlib.metadata.version(name) for name in names},
+    }
 
 
 def _write_whole(place: Path, content: bytes) -> None:
@@ -500,14 +564,16 @@ def _write_whole(place: Path, content: bytes) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     draft = place.with_name(f".{place.name}.{os.getpid()}.part")
     try:
-        with open(draft, "wb") as handle:
+        with draft.open("wb") as handle:
             handle.write(content)
             handle.flush()
             os.fsync(handle.fileno())
         draft.replace(place)
     except OSError as error:
         draft.unlink(missing_ok=True)
-        raise RunError(f"Cannot write {place}: {error.strerror}. Free some space or choose a folder that you may write.") from error
+        raise RunError(
+            f"Cannot write {place}: {error.strerror}. Free some space or choose a folder that you may write."
+        ) from error
 
 
 def _slug(text: str) -> str:

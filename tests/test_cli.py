@@ -73,7 +73,7 @@ def test_review_makes_a_notebook_ready_and_starts_jupyterlab(tmp_path, map_path,
     cli.main(["rank", str(map_path), "-o", str(tmp_path / "run"), "--size", "64", "--quiet"])
     started = []
     monkeypatch.setattr(os, "execv", lambda *call: started.append(call))
-    monkeypatch.setattr(os, "chdir", lambda folder: started.append(folder))
+    monkeypatch.setattr(os, "chdir", started.append)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert cli.main(["review", str(tmp_path / "run"), "--", "--no-browser"]) == 0
     assert str(started[0]).endswith("run")

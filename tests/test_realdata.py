@@ -45,7 +45,22 @@ def test_the_bubble_of_scorpio_comes_first_and_no_blank_border(realdata):
 )
 def test_rank_and_review_work_on(realdata, tmp_path, path, size):
     run_path = tmp_path / "run"
-    assert cli.main(["rank", str(realdata / path), "-o", str(run_path), "--size", str(size), "--step", "32", "--quiet"]) == 0
+    assert (
+        cli.main(
+            [
+                "rank",
+                str(realdata / path),
+                "-o",
+                str(run_path),
+                "--size",
+                str(size),
+                "--step",
+                "32",
+                "--quiet",
+            ]
+        )
+        == 0
+    )
     review_answers(rw.Run.open(run_path, annotator="ada"))
 
 

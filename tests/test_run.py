@@ -1,4 +1,3 @@
-import json
 import os
 import signal
 import socket
@@ -80,7 +79,7 @@ def test_a_moved_map_is_asked_for_and_a_changed_one_refused(tmp_path, saved):
     moved = tmp_path / "elsewhere" / "x.fits"
     moved.parent.mkdir()
     saved.path.rename(moved)
-    with pytest.raises(RunError, match="'field' is not at .* maps="):
+    with pytest.raises(RunError, match=r"'field' is not at .* maps="):
         rw.Run.open(tmp_path / "run")
     assert len(rw.Run.open(tmp_path / "run", maps={"field": moved})) == len(frames)
     noisy_sky(seed=3).write(saved.path)
@@ -235,8 +234,5 @@ def test_regions_without_sky_coordinates_are_in_pixels_and_text_is_made_safe(tmp
     (region,) = Regions.read(str(path), format="ds9")
     frame = run.frames[run.frames.index_of(first)]
     np.testing.assert_allclose(region.vertices.x[0], frame.x - 0.5, atol=1e-3)
-    assert (
-        Regions.read(str(run.export(tmp_path / "none.reg", min_interest=6)), format="ds9") == Regions([])
-        or True
-    )
-    json.dumps(region.meta.get("text"))
+    assert "{" not in region.meta["text"] and "text" in region.meta["text"]
+    assert len(Regions.read(str(run.export(tmp_path / "none.reg", min_interest=5.5)), format="ds9")) == 0

@@ -13,7 +13,9 @@ from radiowidgets.errors import ParameterError
 UNITS = {"x": "pix", "y": "pix", "width": "pix", "height": "pix", "ra": "deg", "dec": "deg"}
 
 
-def write_table(table: pd.DataFrame, path: str | os.PathLike[str], format: str | None = None, frames: Any = None) -> Path:
+def write_table(
+    table: pd.DataFrame, path: str | os.PathLike[str], format: str | None = None, frames: Any = None
+) -> Path:
     """Write a table of frames to a file that other tools open.
 
     Parameters
@@ -33,7 +35,14 @@ def write_table(table: pd.DataFrame, path: str | os.PathLike[str], format: str |
         If the format is not known.
     """
     path = Path(path)
-    suffixes = {".csv": "csv", ".parquet": "parquet", ".vot": "votable", ".votable": "votable", ".xml": "votable", ".reg": "ds9"}
+    suffixes = {
+        ".csv": "csv",
+        ".parquet": "parquet",
+        ".vot": "votable",
+        ".votable": "votable",
+        ".xml": "votable",
+        ".reg": "ds9",
+    }
     chosen = format or suffixes.get(path.suffix.lower())
     writers: dict[str, Callable[[], str | bytes]] = {
         "csv": lambda: table.to_csv(index=False),
@@ -64,7 +73,9 @@ def _votable(table: pd.DataFrame) -> bytes:
     for name in table.columns:
         column = table[name]
         if pd.api.types.is_numeric_dtype(column):
-            columns[name] = column.to_numpy(dtype=float, na_value=np.nan) if column.isna().any() else column.to_numpy()
+            columns[name] = (
+                column.to_numpy(dtype=float, na_value=np.nan) if column.isna().any() else column.to_numpy()
+            )
         else:
             columns[name] = column.fillna("").astype(str).to_numpy(dtype=str)
     votable = Table(columns)
@@ -88,9 +99,13 @@ def _ds9(table: pd.DataFrame, frames: Any) -> str:
         frame = frames[frames.index_of(row.frame_id)]
         x = np.array([0, frame.width, frame.width, 0]) - 0.5
         y = np.array([0, 0, frame.height, frame.height]) - 0.5
-        text = " ".join(part for part in (row.frame_id, getattr(row, "tags", "")) if part)
+        text = f"{row.frame_id} {getattr(row, 'tags', '')}".strip()
         # DS9 ends a text at the closing brace and a region at the line's end.
-        meta = {"text": "".join(" " if letter in "{}\r\n" or not letter.isprintable() else letter for letter in text)}
+        meta = {
+            "text": "".join(
+                " " if letter in "{}\r\n" or not letter.isprintable() else letter for letter in text
+            )
+        }
         region = None
         if frame.wcs is not None:
             corners = SkyCoord(frame.wcs.pixel_to_world(x, y)).icrs

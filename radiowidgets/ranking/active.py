@@ -5,7 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-FULL_WEIGHT = 80  # ratings after which the order follows the ratings alone; a tenth of the frames where that is less
+FULL_WEIGHT = (
+    80  # ratings after which the order follows the ratings alone; a tenth of the frames where that is less
+)
 HIGHEST = 5.0
 
 

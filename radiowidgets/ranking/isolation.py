@@ -74,7 +74,9 @@ def rank(
         values = np.asarray(embedding, dtype=np.float64)
         inputs = "embedding"
     if values.ndim != 2 or len(values) != len(ids):
-        raise ParameterError(f"The {inputs} have shape {values.shape}; {len(ids)} frames need ({len(ids)}, d).")
+        raise ParameterError(
+            f"The {inputs} have shape {values.shape}; {len(ids)} frames need ({len(ids)}, d)."
+        )
     if not np.isfinite(values).all():
         bad = ids[~np.isfinite(values).all(axis=1)]
         raise ParameterError(
@@ -116,8 +118,10 @@ def _isolation(values: np.ndarray, trees: int, max_samples: float | int | None, 
     n = len(values)
     if max_samples is None:
         max_samples = max(round(0.02 * n), min(n, 256))
-    elif not (0 < max_samples < 1 or (float(max_samples).is_integer() and 1 <= max_samples)):
-        raise ParameterError(f"max_samples is {max_samples!r}; give a share between 0 and 1 or a number of frames.")
+    elif not (0 < max_samples < 1 or (float(max_samples).is_integer() and max_samples >= 1)):
+        raise ParameterError(
+            f"max_samples is {max_samples!r}; give a share between 0 and 1 or a number of frames."
+        )
     # The contamination moves only the cut, not the scores, so that it need not be told to the forest.
     forest = IsolationForest(n_estimators=trees, max_samples=max_samples, random_state=seed)
     return np.clip(-forest.fit(values).score_samples(values), 0.0, 1.0)

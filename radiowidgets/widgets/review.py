@@ -13,7 +13,6 @@ from typing import Any
 
 import anywidget
 import numpy as np
-import pandas as pd
 import traitlets
 
 from radiowidgets.errors import ParameterError, RadioWidgetsError
@@ -72,7 +71,9 @@ class Review(anywidget.AnyWidget):
 
     def __init__(self, run: Run, *, height: int = 680):
         if len(run.schema) > MOST_TAGS:
-            raise ParameterError(f"The schema has {len(run.schema)} tags; a review shows at most {MOST_TAGS}. Drop some.")
+            raise ParameterError(
+                f"The schema has {len(run.schema)} tags; a review shows at most {MOST_TAGS}. Drop some."
+            )
         self.run = run
         self.labels = run.labels
         self.tags = run.schema.names
@@ -86,11 +87,11 @@ class Review(anywidget.AnyWidget):
         self._scores = scores
         super().__init__(height=height, view=memory.get("view", {}))
         self.on_msg(self._receive)
-        self.observe(lambda change: self._remember(), names="view")
+        self.observe(self._remember, names="view")
 
     # ------------------------------------------------------------ messages
 
-    def _receive(self, _widget: Any, content: Any, buffers: Sequence[Any] = ()) -> None:
+    def _receive(self, _widget: Any, content: Any, _buffers: Sequence[Any] = ()) -> None:
         """Answer one message; whatever goes wrong becomes a line in the widget, never a dead kernel."""
         kind = content.get("kind") if isinstance(content, dict) else None
         handler = {
@@ -112,7 +113,7 @@ class Review(anywidget.AnyWidget):
             self.send({"kind": "error", "text": f"{kind} failed: {type(error).__name__}: {error}"})
             logging.getLogger(__name__).exception("review message %r failed", kind)
 
-    def _on_index(self, content: dict[str, Any]) -> None:
+    def _on_index(self, _content: dict[str, Any]) -> None:
         self.labels.refresh()
         interest, tags, notes = self._state()
         order, scores = self._order()
@@ -158,7 +159,14 @@ class Review(anywidget.AnyWidget):
             for i, frame in enumerate(frames)
         ]
         self.send(
-            {"kind": "tiles", "request": content.get("request"), "frames": frames.tolist(), "width": size, "height": size, "facts": facts},
+            {
+                "kind": "tiles",
+                "request": content.get("request"),
+                "frames": frames.tolist(),
+                "width": size,
+                "height": size,
+                "facts": facts,
+            },
             buffers=[tiles.tobytes()],
         )
 
@@ -188,7 +196,9 @@ class Review(anywidget.AnyWidget):
     def _on_act(self, content: dict[str, Any]) -> None:
         def record() -> Any:
             frames = self._frames(content)
-            what: dict[str, Any] = {name: content[name] for name in ("interest", "note", "add", "remove") if name in content}
+            what: dict[str, Any] = {
+                name: content[name] for name in ("interest", "note", "add", "remove") if name in content
+            }
             return self.labels.record([self._described(frame) for frame in frames], **what)
 
         self._once(content, record)
@@ -196,7 +206,7 @@ class Review(anywidget.AnyWidget):
     def _on_undo(self, content: dict[str, Any]) -> None:
         self._once(content, self.labels.undo)
 
-    def _on_rerank(self, content: dict[str, Any]) -> None:
+    def _on_rerank(self, _content: dict[str, Any]) -> None:
         started = time.perf_counter()
         self.labels.refresh()
         ratings = self.run.ratings
@@ -216,7 +226,9 @@ class Review(anywidget.AnyWidget):
         identity = str(content.get("id"))
         answer = self._answers.get(identity)
         if answer is None:
-            frames = [int(i) for i in content.get("frames", []) if isinstance(i, int) and 0 <= i < len(self.ids)]
+            frames = [
+                int(i) for i in content.get("frames", []) if isinstance(i, int) and 0 <= i < len(self.ids)
+            ]
             text = ""
             try:
                 event = record()
@@ -254,8 +266,16 @@ class Review(anywidget.AnyWidget):
     def _described(self, frame: int) -> dict[str, Any]:
         """What a label keeps of a frame, so that it outlives the table of frames."""
         frames = self.run.frames
-        box = [int(frames.x[frame]), int(frames.y[frame]), int(frames.width[frame]), int(frames.height[frame])]
-        shown = {"rank": int(self._scores["rank"].iloc[frame]), "score": round(float(self._scores["score"].iloc[frame]), 6)}
+        box = [
+            int(frames.x[frame]),
+            int(frames.y[frame]),
+            int(frames.width[frame]),
+            int(frames.height[frame]),
+        ]
+        shown = {
+            "rank": int(self._scores["rank"].iloc[frame]),
+            "score": round(float(self._scores["score"].iloc[frame]), 6),
+        }
         return {
             "frame_id": str(self.ids[frame]),
             "map": frames.map_names[frames.map_codes[frame]],
@@ -265,7 +285,9 @@ class Review(anywidget.AnyWidget):
             "shown": shown,
         }
 
-    def _state(self, frames: Sequence[int] | None = None) -> tuple[np.ndarray, np.ndarray, list[tuple[int, str]]]:
+    def _state(
+        self, frames: Sequence[int] | None = None
+    ) -> tuple[np.ndarray, np.ndarray, list[tuple[int, str]]]:
         """Interest (-1 = none), tags as bits, and notes of all frames or of some."""
         places = self._rows if frames is None else {str(self.ids[frame]): i for i, frame in enumerate(frames)}
         interest, tags = np.full(len(places), -1, np.int8), np.zeros(len(places), np.uint32)
@@ -273,7 +295,10 @@ class Review(anywidget.AnyWidget):
             state = self.labels.state(self.labels.annotator)
             known = [(places[frame_id], label) for frame_id, label in state.items() if frame_id in places]
         else:
-            known = [(place, self.labels.state_of(frame_id, self.labels.annotator)) for frame_id, place in places.items()]
+            known = [
+                (place, self.labels.state_of(frame_id, self.labels.annotator))
+                for frame_id, place in places.items()
+            ]
         notes = []
         for place, label in known:
             interest[place] = -1 if label.interest is None else label.interest
@@ -295,7 +320,9 @@ class Review(anywidget.AnyWidget):
     def _frames(self, content: dict[str, Any]) -> np.ndarray:
         frames = np.asarray(content.get("frames", []), dtype=np.int64)
         if frames.ndim != 1 or len(frames) == 0 or frames.min() < 0 or frames.max() >= len(self.ids):
-            raise ParameterError(f"The widget asked for frames that this run does not have ({len(self.ids)} frames); reload the page.")
+            raise ParameterError(
+                f"The widget asked for frames that this run does not have ({len(self.ids)} frames); reload the page."
+            )
         return frames
 
     def _unit(self, frame: int) -> str:
@@ -320,7 +347,7 @@ class Review(anywidget.AnyWidget):
             return {}
         return memory
 
-    def _remember(self) -> None:
+    def _remember(self, _change: Any = None) -> None:
         """Keep the view and the order for the next session: a comfort, so that a full disk is no error here."""
         path = self._memory_path()
         try:
@@ -362,7 +389,11 @@ def _directions(wcs: Any, width: int, height: int, beam: Any) -> dict[str, Any]:
         return {}
     inverse = np.linalg.inv(jacobian)
     east, north = inverse[:, 0] / np.linalg.norm(inverse[:, 0]), inverse[:, 1] / np.linalg.norm(inverse[:, 1])
-    found: dict[str, Any] = {"pixel_scale": float(np.degrees(scale) * 3600), "north": north.tolist(), "east": east.tolist()}
+    found: dict[str, Any] = {
+        "pixel_scale": float(np.degrees(scale) * 3600),
+        "north": north.tolist(),
+        "east": east.tolist(),
+    }
     if beam is not None:
         angle = beam.pa.to_value("rad")
         along = inverse @ np.array([np.sin(angle), np.cos(angle)])

@@ -6,7 +6,14 @@ import signal
 from pathlib import Path
 
 import pytest
-from browser.lab import accept, cell, open_notebook, restart_kernel, run_all, run_cell, save_and_reload, screenshot
+from browser.lab import (
+    open_notebook,
+    restart_kernel,
+    run_all,
+    run_cell,
+    save_and_reload,
+    screenshot,
+)
 from playwright.sync_api import Locator, Page, expect
 
 from radiowidgets.labels.log import LabelLog
@@ -24,6 +31,24 @@ review
 """
 
 
+CONTRASTS = """root => {
+  const numbers = (text) => text.match(/[\\d.]+/g).slice(0, 3).map(Number);
+  const linear = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+  const light = (text) => {
+    const [r, g, b] = numbers(text).map((v) => linear(v / 255));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const clear = (element) => /^(transparent|rgba\\(0, 0, 0, 0\\))$/.test(getComputedStyle(element).backgroundColor);
+  return [".rw-heading", ".rw-progress", ".rw-facts dd", ".rw-facts dt", ".rw-tag", ".rw-button"].map((which) => {
+    const element = root.querySelector(which);
+    let behind = element;
+    while (clear(behind)) behind = behind.parentElement;
+    const [a, b] = [light(getComputedStyle(element).color), light(getComputedStyle(behind).backgroundColor)];
+    return [which, (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)];
+  });
+}"""
+
+
 def review(page: Page) -> Locator:
     root = page.locator(".rw-review[data-ready=true]")
     expect(root).to_have_count(1, timeout=30_000)
@@ -38,7 +63,8 @@ def wait_saved(root: Locator) -> None:
 
 def ratings(root: Locator) -> list[str]:
     return root.locator(".rw-tile:not([hidden])").evaluate_all(
-        "tiles => tiles.sort((a, b) => a.dataset.place - b.dataset.place).map(t => t.querySelector('.rw-badge').textContent)"
+        """tiles => tiles.sort((a, b) => a.dataset.place - b.dataset.place)
+        .map(tile => tile.querySelector('.rw-badge').textContent)"""
     )
 
 
@@ -81,7 +107,12 @@ def test_quickstart_from_map_to_labels_through_reload_and_restart(page, jupyter)
     everything_is_back()
 
     labels = LabelLog(jupyter.root / "runs" / "quickstart" / "labels", annotator="reader")
-    state = [label for who in labels.annotators for label in labels.state(who).values() if label.interest is not None]
+    state = [
+        label
+        for who in labels.annotators
+        for label in labels.state(who).values()
+        if label.interest is not None
+    ]
     assert sorted(label.interest for label in state) == sorted(map(int, given[:9]))
     assert (jupyter.root / "runs" / "quickstart" / "top20.reg").read_text().count("polygon") == 20
     assert page.traffic.errors == []
@@ -172,9 +203,14 @@ def test_re_ranking_follows_the_ratings_and_survives_a_restart(page, jupyter):
 
 
 def test_a_full_disk_is_told_at_once_and_nothing_is_shown_as_saved(page, jupyter):
-    root = start(
-        page, jupyter, "full", "import os\nreal = os.write\ndef full(*a): raise OSError(28, 'No space left on device')\nos.write = full", "os.write = real"
-    )  # fmt: skip
+    fill = """
+import os
+real = os.write
+def full(*arguments):
+    raise OSError(28, 'No space left on device')
+os.write = full
+"""
+    root = start(page, jupyter, "full", fill, "os.write = real")
     root.locator(".rw-tile[data-place='0']").click()
     page.keyboard.press("3")
     wait_saved(root)
@@ -195,18 +231,7 @@ def test_it_reads_in_light_and_dark_and_in_a_narrow_cell(page, jupyter, theme):
     root = start(page, jupyter, f"theme-{theme.split()[1].lower()}")
     page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", theme)
     page.wait_for_timeout(800)
-    contrasts = root.evaluate(
-        """root => [".rw-heading", ".rw-progress", ".rw-facts dd", ".rw-facts dt", ".rw-tag", ".rw-button"].map(which => {
-          const parse = (text) => text.match(/[\\d.]+/g).slice(0, 3).map(Number);
-          const light = (text) => { const c = parse(text).map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-            return 0.2126 * c[0] + 0.7152 * c[1] + 0.0722 * c[2]; };
-          const element = root.querySelector(which);
-          let behind = element;
-          while (/^(transparent|rgba\\(0, 0, 0, 0\\))$/.test(getComputedStyle(behind).backgroundColor)) behind = behind.parentElement;
-          const [a, b] = [light(getComputedStyle(element).color), light(getComputedStyle(behind).backgroundColor)];
-          return [which, (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)];
-        })"""
-    )
+    contrasts = root.evaluate(CONTRASTS)
     assert all(ratio >= 4.5 for _, ratio in contrasts), contrasts
     screenshot(page, f"review-{theme.split()[1].lower()}")
     page.set_viewport_size({"width": 560, "height": 900})
@@ -214,4 +239,3 @@ def test_it_reads_in_light_and_dark_and_in_a_narrow_cell(page, jupyter, theme):
     screenshot(page, f"review-narrow-{theme.split()[1].lower()}")
     box = root.locator(".rw-stage").bounding_box()
     assert box["width"] > 200 and box["height"] > 150
-    _ = accept, cell

@@ -82,7 +82,7 @@ def test_below_ten_frames_a_distance_is_used_and_said():
     with pytest.warns(UserWarning, match="4 frames hold sky"):
         table = rw.rank(Frames(4), values)
     assert table["rank"].idxmin() == "m-0003" and table["score"].between(0, 1).all()
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="1 frames hold sky"):
         assert rw.rank(Frames(1), values[:1])["score"].iloc[0] == 0
 
 
