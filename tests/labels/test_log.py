@@ -674,6 +674,12 @@ def test_an_event_whose_flush_failed_counts_for_nobody(log, folder, disk):
     other.refresh()
     assert other.state("ana") == log.state() == LabelLog(folder, "x").state("ana")
     assert other.problems == []
+    # A file whose flush failed may lose what is added to it, so nothing is.
+    first = min(folder.iterdir(), key=lambda path: Event.from_line(path.read_bytes().split(b"\n")[0]).counter)
+    assert len(first.read_bytes().splitlines()) == 2
+    # The lost event, its retraction and the next one come one after the other, whoever reads them.
+    assert [event.counter for event in other.events()] == [1, 2, 3, 4]
+    assert [event.counter for event in log.events()] == [1, 3, 4]
 
 
 def test_an_event_in_doubt_is_taken_back_as_soon_as_the_disk_allows(log, folder, disk, monkeypatch):
