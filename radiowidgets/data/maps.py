@@ -50,6 +50,8 @@ class SkyMap:
         Key of the map in frame ids and runs: the file stem in safe characters.
     path : pathlib.Path or None
         The file; None for a map in memory.
+    hdu : int or str or None
+        The HDU that was asked for when it was opened.
     header : astropy.io.fits.Header
         As found in the file: untrusted text.
     wcs : astropy.wcs.WCS or None
@@ -82,7 +84,7 @@ class SkyMap:
     ) -> None:
         self._source = pixels
         self._factor = 1.0
-        self._hdu = hdu
+        self.hdu = hdu
         self._bare_scale = pixel_scale  # arcsec, for a map without coordinates
         self.name = name
         self.path = path
@@ -372,7 +374,7 @@ class SkyMap:
             for y in range(self.shape[0]):
                 digest.update(self._source.read(y, y + 1, 0, self.shape[1]).tobytes())
             return digest.hexdigest()
-        if open_image(self.path, self._hdu).fingerprint != self.fingerprint.removesuffix(_CONVERTED):
+        if open_image(self.path, self.hdu).fingerprint != self.fingerprint.removesuffix(_CONVERTED):
             raise MapError(f"{self.path} has changed since it was opened; open it anew.")
         try:
             with self.path.open("rb") as file:

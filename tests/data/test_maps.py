@@ -345,7 +345,10 @@ def test_the_image_may_lie_in_an_extension(tmp_path, values):
     np.testing.assert_array_equal(sky.pixels, values)
     assert any("2 images in the file: HDU 1 is used" in note for note in sky.notes)
     for hdu in (2, "rms"):
-        np.testing.assert_array_equal(SkyMap.open(path, hdu=hdu).pixels, values[:5] * 2)
+        other = SkyMap.open(path, hdu=hdu)
+        assert other.hdu == hdu
+        np.testing.assert_array_equal(other.pixels, values[:5] * 2)
+        assert other.verify() == sky.verify()
     assert "has no HDU 7" in refused(path, hdu=7)
     assert "has no image in HDU 0" in refused(path, hdu=0)
 
