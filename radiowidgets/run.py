@@ -175,10 +175,16 @@ class Run:
         """
         path = Path(path)
         about = _read_about(path)
-        opened = {}
-        for name, entry in about["maps"].items():
-            opened[name] = _open_map(path, name, entry, (maps or {}).get(name))
-        return cls(path, FrameSet.from_table(_read_table(path, "frames.parquet"), opened), about, annotator)
+        table = _read_table(path, "frames.parquet")
+        if (path / "pixels.zarr").exists():
+            frames = FrameSet.from_table(table, images=_read_images(path / "pixels.zarr", table))
+        else:
+            given = maps or {}
+            opened = {
+                name: _open_map(path, name, entry, given.get(name)) for name, entry in about["maps"].items()
+            }
+            frames = FrameSet.from_table(table, opened)
+        return cls(path, frames, about, annotator)
 
     @classmethod
     def _start(
@@ -210,6 +216,8 @@ class Run:
         run = cls(path, frames, about, annotator)
         with run._building():
             about["maps"] = {name: _keep_map(path, name, sky) for name, sky in frames.maps.items()}
+            if not frames.maps:
+                run._write_images()
             if schema is not None:
                 schema.save(path / "schema.yaml")
             run._write_about({})
@@ -430,13 +438,20 @@ class Run:
             if known.shape != embedding.shape or not np.allclose(known, embedding, rtol=1e-4, atol=1e-6):
                 raise RunError(f"{self.path} already holds another embedding; choose another folder.")
             return
-        draft = self.path / f".embedding.zarr.{os.getpid()}.part"
-        chunks = (min(CHUNK, len(embedding)), embedding.shape[1])
-        array = zarr.create_array(
-            draft, shape=embedding.shape, chunks=chunks, dtype="float32", overwrite=True
-        )
-        array[:] = embedding
-        draft.replace(place)
+        with _drafted(place, embedding.shape, (CHUNK, embedding.shape[1])) as array:
+            array[:] = embedding
+
+    def _write_images(self) -> None:
+        """Keep images that belong to no map: one array, padded with blanks to the largest image."""
+        frames = self.frames
+        shape = (len(frames), int(frames.height.max()), int(frames.width.max()), *frames[0].pixels.shape[2:])
+        with _drafted(self.path / "pixels.zarr", shape, (64, *shape[1:])) as array:
+            for start in range(0, len(frames), 64):
+                block = np.full((min(64, len(frames) - start), *shape[1:]), np.nan, np.float32)
+                for row in range(len(block)):
+                    pixels = frames[start + row].pixels
+                    block[row, : pixels.shape[0], : pixels.shape[1]] = pixels
+                array[start : start + len(block)] = block
 
     def _write_about(self, more: Mapping[str, Any]) -> None:
         self.about.update(more)
@@ -499,10 +514,10 @@ def _check_same_inputs(path: Path, known: dict[str, Any], asked: dict[str, Any],
             raise RunError(f"{path} was made with {key} = {was!r}, not {value!r}; choose another folder.")
 
 
-def _keep_map(path: Path, name: str, sky: SkyMap) -> dict[str, str]:
+def _keep_map(path: Path, name: str, sky: SkyMap) -> dict[str, Any]:
     """Return the entry of a map in ``run.yaml``; one that lives in memory only is written into the run."""
     if sky.path is not None:
-        return _map_entry(path, sky.path, sky.fingerprint)
+        return _map_entry(path, sky.path, sky.fingerprint, sky.hdu)
     (path / "maps").mkdir(exist_ok=True)
     place = sky.write(path / "maps" / f"{name}.fits", overwrite=True)
     return _map_entry(path, place, SkyMap.open(place, name=name).fingerprint) | {"original": sky.fingerprint}
@@ -512,6 +527,35 @@ def _now() -> str:
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
+@contextmanager
+def _drafted(place: Path, shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[Any]:
+    """Yield a float32 Zarr array that stands at `place` once it is filled, whole or not at all."""
+    import shutil
+
+    import zarr
+
+    draft = place.with_name(f".{place.name}.{os.getpid()}.part")
+    chunks = tuple(min(chunk, length) for chunk, length in zip(chunks, shape, strict=True))
+    try:
+        yield zarr.create_array(draft, shape=shape, chunks=chunks, dtype="float32", overwrite=True)
+        if place.exists():  # left by a run that was stopped before its frames were written
+            shutil.rmtree(place)
+        draft.replace(place)
+    except OSError as error:
+        raise RunError(
+            f"Cannot write {place}: {error.strerror}. Free some space or choose another folder."
+        ) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _read_images(place: Path, table: pd.DataFrame) -> list[np.ndarray]:
+    import zarr
+
+    pixels = np.asarray(zarr.open_array(place, mode="r")[:])
+    return [image[:h, :w] for image, h, w in zip(pixels, table["height"], table["width"], strict=True)]
+
+
 def _read_table(path: Path, name: str) -> pd.DataFrame:
     place = path / name
     if not place.exists():
@@ -519,16 +563,17 @@ def _read_table(path: Path, name: str) -> pd.DataFrame:
     return pd.read_parquet(place)
 
 
-def _map_entry(run: Path, place: Path, fingerprint: str) -> dict[str, str]:
+def _map_entry(run: Path, place: Path, fingerprint: str, hdu: int | str | None = None) -> dict[str, Any]:
     place = place.resolve()
     return {
         "path": Path(os.path.relpath(place, run.resolve())).as_posix(),
         "absolute": str(place),
+        "hdu": hdu,
         "fingerprint": fingerprint,
     }
 
 
-def _open_map(run: Path, name: str, entry: Mapping[str, str], moved: str | os.PathLike[str] | None) -> SkyMap:
+def _open_map(run: Path, name: str, entry: Mapping[str, Any], moved: str | os.PathLike[str] | None) -> SkyMap:
     places = [Path(moved)] if moved is not None else [run / entry["path"], Path(entry["absolute"])]
     place = next((candidate for candidate in places if candidate.exists()), None)
     if place is None:
@@ -536,7 +581,7 @@ def _open_map(run: Path, name: str, entry: Mapping[str, str], moved: str | os.Pa
             f"The map {name!r} is not at {entry['absolute']} any more; "
             f"tell where it is: Run.open({str(run)!r}, maps={{{name!r}: 'new/place.fits'}})."
         )
-    sky = SkyMap.open(place, name=name)
+    sky = SkyMap.open(place, name=name, hdu=entry.get("hdu"))
     if sky.fingerprint != entry["fingerprint"]:
         raise RunError(
             f"{place} is not the map {name!r} that this run was made from: its content changed. Give the original."
@@ -548,6 +593,9 @@ def _geometry(frames: FrameSet) -> str:
     digest = hashlib.sha256("\n".join(frames.map_names).encode())
     for column in (frames.map_codes, frames.x, frames.y, frames.width, frames.height):
         digest.update(np.ascontiguousarray(column, dtype="<i4").tobytes())
+    if not frames.maps:  # images are known by their pixels, maps by their fingerprints
+        for frame in frames:
+            digest.update(frame.frame_id.encode() + np.ascontiguousarray(frame.pixels).tobytes())
     return digest.hexdigest()[:32]
 
 

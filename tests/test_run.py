@@ -60,6 +60,21 @@ def test_a_map_in_memory_is_kept_in_the_run_and_creating_again_opens_it(tmp_path
     np.testing.assert_allclose(opened.frames[0].pixels, frames[0].pixels)
 
 
+def test_images_without_a_map_are_kept_in_the_run(tmp_path):
+    rng = np.random.default_rng(3)
+    images = [rng.normal(size=(40 + k % 3, 30, 3)).astype(np.float32) for k in range(70)]
+    frames = rw.FrameSet.from_images(images)
+    rw.Run.create(tmp_path / "run", frames)
+    run = rw.Run.open(tmp_path / "run")
+    assert list(run.frames.frame_ids) == list(frames.frame_ids)
+    for k in (0, 1, 69):
+        np.testing.assert_array_equal(run.frames[k].pixels, images[k])
+    assert len(pd.read_csv(run.export(tmp_path / "out.csv"))) == 70
+    images[5][0, 0] += 1
+    with pytest.raises(RunError, match="other frames"):
+        rw.Run.create(tmp_path / "run", rw.FrameSet.from_images(images))
+
+
 def test_other_frames_scores_or_maps_are_refused_under_the_same_name(tmp_path, frames):
     rw.Run.create(tmp_path / "run", frames)
     with pytest.raises(RunError, match="other frames"):

@@ -142,7 +142,7 @@ class Review(anywidget.AnyWidget):
         noise = self.run.frames.noise
         background, rms = noise.background[frames], noise.rms[frames]
         rms = np.where(np.isfinite(rms) & (rms > 0), rms, 1.0)
-        pixels = self.run.frames.pixels(frames, size=size)[..., 0]
+        pixels = self.run.frames.pixels(frames, size=size).mean(axis=-1)
         sigma = (pixels - np.nan_to_num(background)[:, None, None]) / rms[:, None, None]
         tiles = np.clip(sigma, -HALF_MAX, HALF_MAX).astype(np.float16)[:, ::-1]
         with np.errstate(all="ignore"):
@@ -173,8 +173,8 @@ class Review(anywidget.AnyWidget):
     def _on_large(self, content: dict[str, Any]) -> None:
         index = int(self._frames({"frames": [content["frame"]]})[0])
         frame = self.run.frames[index]
-        pixels = np.ascontiguousarray(frame.pixels, dtype=np.float32)
-        height, width = pixels.shape[:2]
+        pixels = np.atleast_3d(frame.pixels).mean(axis=-1, dtype=np.float32)
+        height, width = pixels.shape
         reply: dict[str, Any] = {
             "kind": "large",
             "frame": index,
