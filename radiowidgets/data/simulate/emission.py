@@ -28,9 +28,9 @@ def galactic_emission(
     clouds, ridges, patches = seed.spawn(3)
     outer = 1800.0 / pixel_scale
     image = np.exp(0.9 * _power_law_field(size, -3.2, outer, clouds))
-    wisps = np.exp(-np.abs(_power_law_field(size, -4.2, outer, ridges)) / 0.05)
+    wisps = np.exp(-np.abs(_power_law_field(size, -5.0, outer, ridges)) / 0.08)
     wisps *= np.exp(1.1 * _power_law_field(size, -3.2, outer / 2, patches))
-    image += 2.0 * wisps
+    image += 1.3 * wisps
     spectrum = fft.rfft2(image, workers=THREADS)
     spectrum *= beam_transfer((size, size), beam)
     image = fft.irfft2(spectrum, (size, size), workers=THREADS, overwrite_x=True)

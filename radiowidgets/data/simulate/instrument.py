@@ -44,13 +44,17 @@ class Array:
     Parameters
     ----------
     antennas : number of antennas
-    layout : 'core' (a dense core and a sparse outside, as ASKAP, MeerKAT and SKA1-Mid) or 'y' (three arms, as the VLA)
+    layout : 'core' (a dense core and three loose spiral arms, as ASKAP, MeerKAT and SKA1-Mid), 'y' (three straight
+        arms, as the VLA) or 'line' (east to west, as ATCA: spokes and rings round every bright source)
     hours : length of the track; a snapshot leaves the arms of a Y as spokes round bright sources
     declination : of the field, degrees
     latitude : of the site, degrees
     robust : weighting from -2 (uniform) to 2 (natural), in the sense of Briggs (1995)
     longest : longest baseline in units of 1 / beam FWHM
     shortest : shortest baseline in the same unit: larger structures are lost
+    taper : how far the weights follow the beam: 1 tapers the visibilities until the dirty beam is the restoring beam,
+        less leaves more noise on scales below the beam, as in maps that are restored with a rounder or larger beam
+    fade : calibration errors fall with distance from their source beyond so many beams, where they are cleaned
     """
 
     antennas: int = 36
@@ -59,8 +63,10 @@ class Array:
     declination: float = -50.0
     latitude: float = -27.0
     robust: float = 0.0
-    longest: float = 0.85
+    longest: float = 1.1
     shortest: float = 0.008
+    taper: float = 0.6
+    fade: float = 6.0
 
     def positions(self, rng: np.random.Generator) -> np.ndarray:
         """East and north of each antenna, in units of the longest baseline."""
@@ -69,9 +75,12 @@ class Array:
             arm = np.arange(n) % 3
             radius = 0.577 * ((np.arange(n) // 3 + 1) / np.ceil(n / 3)) ** 1.716
             angle = np.radians(5.0 + 120.0 * arm)
+        elif self.layout == "line":
+            return np.stack([np.sort(rng.uniform(-0.5, 0.5, n)), 0.002 * rng.normal(size=n)], axis=1)
         else:
             radius = 0.5 * rng.uniform(0.02, 1.0, n) ** 1.3
-            angle = rng.uniform(0, 2 * np.pi, n)
+            spiral = 2 * np.pi / 3 * (np.arange(n) % 3) + 2.5 * radius
+            angle = spiral + rng.normal(size=n) * np.where(radius < 0.1, 2.0, 0.35)
         return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
 
     def tracks(self, rng: np.random.Generator, steps: int = 48) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -90,9 +99,9 @@ class Array:
 class Coverage:
     """The uv plane of an array, gridded for stamps of `size` pixels at the map's pixel scale.
 
-    Visibilities are gridded into a density D(u, v). A weight B / (D + e) makes the beam follow the requested Gaussian
-    transfer function B: e = 0 is uniform weighting, a large e natural weighting with a taper, like the robust parameter
-    of Briggs (1995). The noise of the map then has the power spectrum B^2 D / (D + e)^2, and vanishes on scales larger
+    Visibilities are gridded into a density D(u, v) and weighted by B^t / (D + e), where B is the transfer function
+    of the restoring beam and t the taper: e = 0 is uniform weighting, a large e natural weighting, like the robust
+    parameter of Briggs (1995). The noise of the map then has the power spectrum B^2t D / (D + e)^2, and vanishes on scales larger
     than the shortest baseline sees.
     """
 
@@ -100,6 +109,7 @@ class Coverage:
         self, array: Array, beam: tuple[float, float, float], rng: np.random.Generator, size: int = 512
     ):
         self.size = size
+        self.fade = array.fade
         self.fwhm = fwhm = 2.3548 * (beam[0] * beam[1] - beam[2] ** 2) ** 0.25  # pixels
         u, v, self.pairs = array.tracks(rng)
         scale = array.longest / fwhm * size  # cells
@@ -129,7 +139,7 @@ class Coverage:
         used = density[density > 0.01 * density.max()]
         self.epsilon = float(np.median(used)) * 10.0**array.robust
         self.beam = beam_transfer((size, size), beam)
-        self.weight = self.beam / (density + self.epsilon)
+        self.weight = self.beam**array.taper / (density + self.epsilon)
         self.transfer = density * self.weight
         power = density * self.weight**2
         self.power = power / power.max()
@@ -194,7 +204,7 @@ class Coverage:
         offset = (np.arange(self.size) - self.size // 2) / self.size
         radius = np.hypot(offset, offset[:, None])
         edge = np.cos(0.5 * np.pi * np.clip((radius - 0.25) / 0.24, 0.0, 1.0)) ** 2
-        return (edge / np.hypot(1.0, radius * self.size / (6.0 * self.fwhm))).astype(np.float32)
+        return (edge / np.hypot(1.0, radius * self.size / (self.fade * self.fwhm))).astype(np.float32)
 
 
 def white_noise(shape: tuple[int, int], seed: np.random.SeedSequence) -> np.ndarray:

@@ -368,7 +368,7 @@ def _describe(
             "population": table["population"].astype("category"),
             "morphology": table["morphology"].astype("category"),
             "size": table["size"].to_numpy(),
-            # x runs against right ascension: an angle anticlockwise from +x is one from west through south... to east.
+            # East is to the left: from north through east is anticlockwise.
             "pa": np.degrees(table["theta"].to_numpy() - np.pi / 2) % 180,
             "alpha": table["alpha"].to_numpy(),
             "attenuation": factor,

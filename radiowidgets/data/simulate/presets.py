@@ -129,10 +129,10 @@ class Preset:
         return changed
 
 
-_ASKAP = Array(36, "core", 10.0, -55.0, -26.7, 0.0, 0.85, 0.01)
-_MEERKAT = Array(64, "core", 8.0, -40.0, -30.7, 0.0, 0.9, 0.004)
-_VLA_B = Array(27, "y", 0.4, 30.0, 34.1, 0.0, 0.9, 0.02)
-_SKA = Array(96, "core", 8.0, -30.0, -30.7, -0.5, 0.9, 0.004)
+_ASKAP = Array(36, "core", 10.0, -55.0, -26.7, 0.0, 1.1, 0.01, 0.6)
+_MEERKAT = Array(64, "core", 8.0, -40.0, -30.7, 0.0, 1.1, 0.004, 0.8)
+_VLA_B = Array(27, "y", 0.4, 30.0, 34.1, -0.5, 1.25, 0.02, 0.5)
+_SKA = Array(96, "core", 8.0, -30.0, -30.7, -1.0, 1.2, 0.004, 1.0)
 
 PRESETS: dict[str, Preset] = {
     preset.name: preset
@@ -188,7 +188,7 @@ PRESETS: dict[str, Preset] = {
             3.0,
             (10.0, 10.0, 0.0),
             10e-6,
-            Array(36, "core", 10.0, -50.0, -26.7, 2.0, 0.85, 0.001),
+            Array(36, "core", 10.0, -50.0, -26.7, 2.0, 1.1, 0.001, 1.0),
             centre=(30.0, -50.0),
             edge_rise=1.0,
             largest_scale=0.0,

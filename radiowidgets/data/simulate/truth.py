@@ -53,10 +53,11 @@ class Truth:
     Attributes
     ----------
     name : name of the map
-    sources : one row a source: id, ra, dec (deg), x, y (pixels, 0-based, fractional), flux (Jy, intrinsic, at the
-        map's frequency), peak (Jy/beam, as the map shows it without noise), rms (Jy/beam, there), snr = peak / rms,
-        population, morphology, size (arcsec, largest angular size, for SFG the half-light diameter), pa (degrees east of
-        north, of the long axis), alpha, attenuation (of the primary beam)
+    sources : one row a source: id, ra, dec (deg), x, y (pixels, 0-based), flux (Jy, intrinsic, at the map's
+        frequency), peak (Jy/beam, as the map shows it without noise), rms (Jy/beam, there), snr = peak / rms,
+        population, morphology, size (arcsec, largest angular size, for SFG the half-light diameter), pa (degrees
+        east of north, of the long axis), alpha, attenuation (of the primary beam); for compact Galactic sources also
+        label (of the catalogue), chance (the label is a chance match), flux_* (Jy) and detected_* of each band
     rms : (ny, nx) float32, the true noise in Jy/beam
     beam : covariance (xx, yy, xy) of the beam in pixels squared
     drawable : the Gaussian components behind the map, in pixels and Jy/beam
