@@ -281,12 +281,22 @@ def shrink_boxes(
     array of shape (n, size, size), float32
     """
     out = np.empty((len(y), size, size), np.float32)
-    _shrink(strip, y, x, height, width, low, high, out)
+    shrink_into(strip, y, x, height, width, low, high, out)
     return out
 
 
 @njit(nogil=True, cache=True)
-def _shrink(strip, y, x, height, width, low, high, out):
+def shrink_into(
+    strip: NDArray[np.float32],
+    y: NDArray[np.int32],
+    x: NDArray[np.int32],
+    height: NDArray[np.int32],
+    width: NDArray[np.int32],
+    low: NDArray[np.float32],
+    high: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    """Fill `out` as `shrink_boxes` does; for kernels."""
     size = out.shape[1]
     total = np.empty(width.max() if len(width) else 1, np.float32)
     for i in range(len(y)):
