@@ -18,7 +18,7 @@ LAB_ARGS ?=
 TEST_ARGS ?=
 NOTEBOOK_TIMEOUT ?= 1800
 
-.PHONY: help lab test check notebooks bench soak lock clean
+.PHONY: help lab test check notebooks bench pictures soak lock clean
 
 help:  ## show this help
 	@echo "make TARGET, one of"
@@ -53,6 +53,9 @@ notebooks: .venv/.dev .venv/.package  ## run every notebook from top to bottom, 
 
 bench: .venv/.dev .venv/.package  ## measure the package beside its peers (minutes)
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(PY) "$$file"; done
+
+pictures: .venv/.dev .venv/.package  ## make the pictures of README and docs anew
+	@$(PY) tools/pictures.py
 
 soak: .venv/.dev .venv/.package  ## the tests that run for long
 	@$(PY) -m pytest -q -m soak -o timeout=0 $(TEST_ARGS)
