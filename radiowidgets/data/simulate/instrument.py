@@ -101,8 +101,8 @@ class Coverage:
 
     Visibilities are gridded into a density D(u, v) and weighted by B^t / (D + e), where B is the transfer function
     of the restoring beam and t the taper: e = 0 is uniform weighting, a large e natural weighting, like the robust
-    parameter of Briggs (1995). The noise of the map then has the power spectrum B^2t D / (D + e)^2, and vanishes on scales larger
-    than the shortest baseline sees.
+    parameter of Briggs (1995). The noise of the map then has the power spectrum B^2t D / (D + e)^2, and vanishes on
+    scales larger than the shortest baseline sees.
     """
 
     def __init__(
@@ -192,7 +192,7 @@ class Coverage:
         gains = gains[:, np.arange(steps) * intervals // steps]
         residual = gains[self.pairs[0]] * gains[self.pairs[1]].conj() - 1.0
         spectrum = self._gridded(residual) * self.weight
-        scale = rng.normal() * amplitude
+        scale = amplitude * rng.choice((-1.0, 1.0)) * rng.uniform(0.7, 2.5)
         spectrum += scale * (self.transfer - self.beam * (self.transfer.sum() / self.beam.sum()))
         image = fft.irfft2(spectrum, (self.size, self.size), workers=THREADS)
         peak = fft.irfft2(self.transfer, (self.size, self.size), workers=THREADS)[0, 0]

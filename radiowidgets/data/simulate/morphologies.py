@@ -102,12 +102,15 @@ def _bent(bend: float, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.cumsum(np.cos(angle) * step), np.cumsum(np.sin(angle) * step)
 
 
-def _fit_size(components: np.ndarray, size: float) -> np.ndarray:
-    """Scale positions so that the largest distance between components is `size`."""
-    span = max(np.ptp(components["x"]), np.ptp(components["y"]), 1e-9)
-    for name in ("x", "y"):
-        components[name] = (components[name] - components[name].mean()) * size / span
-    return components
+def _knots(rng: np.random.Generator, n: int, strength: float) -> np.ndarray:
+    """Factors about 1 that vary along a jet or lobe, correlated between neighbours."""
+    smooth = np.convolve(rng.normal(size=n + 2), [0.5, 0.7, 0.5], mode="valid")
+    return np.exp(strength * smooth)
+
+
+def _turned(components: np.ndarray, angle: float) -> np.ndarray:
+    """Components turned about (0, 0), anticlockwise."""
+    return placed(components, 0.0, 0.0, 1.0, angle)
 
 
 def point(rng: np.random.Generator, size: float) -> np.ndarray:  # noqa: ARG001
@@ -128,14 +131,25 @@ def disc(rng: np.random.Generator, size: float) -> np.ndarray:
 
 
 def double(rng: np.random.Generator, size: float) -> np.ndarray:
-    """Two lobes without a visible core."""
-    ratio = rng.uniform(0.35, 0.65)
-    width = size * rng.uniform(0.2, 0.35)
-    arm = 0.5 * (size - width)
-    return _whole(
-        _gaussians(-arm, 0.0, ratio, 1.2 * width, 0.9 * width),
-        _gaussians(arm, 0.0, 1 - ratio, 1.2 * width, 0.9 * width),
-    )
+    """Two lobes without a visible core, each a clump or two."""
+    ratio = rng.uniform(0.25, 0.75)
+    parts = []
+    for side, share in ((-1, ratio), (1, 1 - ratio)):
+        width = size * rng.uniform(0.18, 0.4)
+        arm = 0.5 * (size - width) * rng.uniform(0.75, 1.0)
+        inner = rng.uniform(0.0, 0.4)
+        lobe = np.concatenate(
+            [
+                _gaussians(
+                    side * arm, 0.0, share * (1 - inner), 1.1 * width, 0.8 * width, rng.uniform(0, np.pi)
+                ),
+                _gaussians(
+                    side * 0.55 * arm, 0.1 * width * rng.normal(), share * inner, 1.4 * width, 0.8 * width
+                ),
+            ]
+        )
+        parts.append(_turned(lobe, rng.normal(0, 0.12)))
+    return _whole(*parts)
 
 
 def triple(rng: np.random.Generator, size: float) -> np.ndarray:
@@ -148,27 +162,32 @@ def triple(rng: np.random.Generator, size: float) -> np.ndarray:
 
 def fr2(rng: np.random.Generator, size: float) -> np.ndarray:
     """FR-II: hot spots at the ends, lobes reaching back towards a weak core (Fanaroff & Riley 1974)."""
-    parts = [_gaussians(0.0, 0.0, rng.uniform(0.0, 0.06), 0.02 * size, alpha=CORE_ALPHA)]
-    balance = rng.uniform(0.35, 0.65)
+    parts = [_gaussians(0.0, 0.0, rng.uniform(0.0, 0.08), 0.02 * size, alpha=CORE_ALPHA)]
+    balance = rng.uniform(0.25, 0.75)
     for side, share in ((-1, balance), (1, 1 - balance)):
-        arm = 0.5 * size * rng.uniform(0.85, 1.0)
-        hot = rng.uniform(0.25, 0.6)
-        width = 0.16 * size * rng.uniform(0.7, 1.3)
-        t = np.linspace(0.25, 1.0, 10)
-        offset = 0.04 * size * rng.normal() * t
-        back = np.exp(2.2 * t)
-        parts += [
-            _chain(side * arm * t, offset, share * (1 - hot) * back / back.sum(), width * (1.25 - 0.5 * t)),
-            _gaussians(
-                side * arm,
-                offset[-1],
-                share * hot,
-                0.05 * size,
-                0.03 * size,
-                rng.uniform(0, np.pi),
-                JET_ALPHA,
-            ),
-        ]
+        arm = 0.5 * size * rng.uniform(0.65, 1.0)
+        hot = rng.uniform(0.1, 0.55)
+        width = 0.2 * size * rng.uniform(0.6, 1.6)
+        t = np.linspace(rng.uniform(0.1, 0.4), 1.0, 12)
+        offset = 0.06 * size * rng.normal() * t * (1.3 - t)
+        back = np.exp(rng.uniform(0.5, 2.5) * t) * _knots(rng, t.size, 0.35)
+        lobe = np.concatenate(
+            [
+                _chain(
+                    side * arm * t, offset, share * (1 - hot) * back / back.sum(), width * (1.3 - 0.6 * t)
+                ),
+                _gaussians(
+                    side * arm,
+                    offset[-1],
+                    share * hot,
+                    0.06 * size,
+                    0.03 * size,
+                    rng.uniform(0, np.pi),
+                    JET_ALPHA,
+                ),
+            ]
+        )
+        parts.append(_turned(lobe, rng.normal(0, 0.1)))
     return _whole(*parts)
 
 
@@ -176,18 +195,18 @@ def fr1(rng: np.random.Generator, size: float) -> np.ndarray:
     """FR-I: brightest at the core, two jets that widen and fade into plumes."""
     core = rng.uniform(0.05, 0.3)
     parts = [_gaussians(0.0, 0.0, core, 0.02 * size, alpha=CORE_ALPHA)]
-    balance = rng.uniform(0.35, 0.65)
+    balance = rng.uniform(0.3, 0.7)
     wiggle, phase = rng.uniform(0.0, 0.06), rng.uniform(0, 2 * np.pi)
     for side, share in ((-1, balance), (1, 1 - balance)):
-        t = np.linspace(0.04, 1.0, 22)
-        flux = np.exp(-1.6 * t) * (0.4 + t)
-        y = size * (wiggle * np.sin(3.5 * t + phase) + side * 0.08 * rng.normal() * t**2)
+        t = np.linspace(0.04, rng.uniform(0.75, 1.0), 22)
+        flux = np.exp(-rng.uniform(0.8, 2.0) * t) * (0.4 + t) * _knots(rng, t.size, 0.3)
+        y = size * (wiggle * np.sin(3.5 * t + phase) + side * 0.1 * rng.normal() * t**2)
         parts.append(
             _chain(
                 side * 0.5 * size * t,
                 y,
                 (1 - core) * share * flux / flux.sum(),
-                size * (0.03 + 0.2 * t**1.2),
+                size * (0.03 + rng.uniform(0.12, 0.34) * t**1.2),
                 np.interp(t, [0, 1], [JET_ALPHA, -1.0]),
             )
         )
@@ -208,7 +227,7 @@ def tail(rng: np.random.Generator, size: float, bend: float, opening: float) -> 
     for side in (-1, 1):
         x, y = _bent(bend * rng.uniform(0.85, 1.15), t)
         x = opening * x
-        y = y + 0.02 * np.sin(7 * t + rng.uniform(0, 6)) * t
+        y = y + rng.uniform(0, 0.06) * np.sin(rng.uniform(4, 9) * t + rng.uniform(0, 6)) * t
         flux = np.exp(-1.3 * t) * (0.5 + np.exp(-(((t - 0.3) / 0.15) ** 2))) * rng.uniform(0.7, 1.3)
         parts.append(
             _chain(
@@ -219,7 +238,7 @@ def tail(rng: np.random.Generator, size: float, bend: float, opening: float) -> 
                 np.interp(t, [0, 1], [JET_ALPHA, TAIL_ALPHA - 0.3]),
             )
         )
-        parts[-1]["flux"] *= (1 - core) / 2
+        parts[-1]["flux"] *= (1 - core) * rng.uniform(0.35, 0.65)
     whole = _whole(*parts)
     span = max(np.ptp(whole["x"]), np.ptp(whole["y"]))
     for name in ("x", "y", "major", "minor"):
@@ -241,10 +260,7 @@ def narrow_angle_tail(rng: np.random.Generator, size: float) -> np.ndarray:
 def x_shaped(rng: np.random.Generator, size: float) -> np.ndarray:
     """An FR-II with a second, fainter pair of wings across it."""
     wings = fr1(rng, 0.8 * size)
-    angle = rng.uniform(0.9, 1.4)
-    cos, sin = np.cos(angle), np.sin(angle)
-    wings["x"], wings["y"] = cos * wings["x"] - sin * wings["y"], sin * wings["x"] + cos * wings["y"]
-    wings["theta"] += angle
+    wings = _turned(wings, rng.uniform(0.8, 1.5))
     wings["flux"] *= 0.6
     wings["alpha"] -= 0.2
     return _whole(fr2(rng, size), wings)

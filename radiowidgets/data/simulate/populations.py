@@ -78,7 +78,7 @@ class Population:
 
 #: Sizes: half-light diameters of discs for SFG, largest angular sizes for AGN (T-RECS as distributed with SDC1).
 POPULATIONS: dict[str, Population] = {
-    "SFG": Population("SFG", 12.844, -4.981, 1.598, 0.711, -4.821, 2.772, -0.75, 0.15, 7.0, 0.45, 0.25),
+    "SFG": Population("SFG", 12.834, -4.981, 1.598, 0.711, -4.821, 2.772, -0.75, 0.15, 7.0, 0.45, 0.25),
     "SS-AGN": Population("SS-AGN", 10.808, -4.879, 1.537, 1.463, -1.421, 2.232, -0.8, 0.2, 12.0, 0.05, 0.42),
     "FS-AGN": Population("FS-AGN", 9.565, -4.237, 1.719, 1.623, -2.4, 1.894, -0.1, 0.2, 0.1, 0.2, 0.4),
 }

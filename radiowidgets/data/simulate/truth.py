@@ -256,7 +256,8 @@ def _find_objects(truth: Truth) -> tuple[pd.DataFrame, np.ndarray]:
         elif worst[island] > max(3.0, 0.3 * top[island]):
             kind = "FLAGGED"
         else:
-            kind = "EXTENDED" if resolved[island] else "COMPACT"
+            # Blended points are compact, however many.
+            kind = "EXTENDED" if resolved[island] and shape[island] != "point" else "COMPACT"
         rows.append((number, kind, main[island], shape[island], islands_of[number], size[number]))
     if artefacts is not None:
         count = _add_spurious(artefacts, 0.3 * truth.beam_pixels, object_map, count, rows)
