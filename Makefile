@@ -28,7 +28,8 @@ help:  ## show this help
 lab: .venv/.user .venv/.package  ## install what users need and open the quickstart in JupyterLab
 	@echo "JupyterLab starts and prints its address below; open it where no browser opens by itself. Ctrl-C twice stops it."
 	@exec $(PY) -m jupyterlab $$([ "$$(id -u)" != 0 ] || echo --allow-root) --ServerApp.root_dir=notebooks \
-	  --LabApp.default_url=/lab/tree/00_quickstart.ipynb $(LAB_ARGS)
+	  --LabApp.default_url=/lab/tree/00_quickstart.ipynb --LabApp.news_url=None \
+	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(LAB_ARGS)
 
 test: .venv/.dev .venv/.package  ## install what developers need (Chromium included) and run every test
 	@$(PY) tests/browser/chromium.py

@@ -17,6 +17,8 @@ examples:
   radiowidgets review runs/field                    look, rate and tag them in JupyterLab
   radiowidgets export runs/field --format ds9 -o peculiar.reg --min-interest 4
 """
+# JupyterLab asks nothing of the network and shows no news.
+QUIET_LAB = ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -112,7 +114,7 @@ def review_run(options: argparse.Namespace) -> None:
     notebook = run.path / "review.ipynb"
     if not notebook.exists():
         notebook.write_text(json.dumps(_notebook(run.name), indent=1) + "\n", "utf-8")
-    arguments = [argument for argument in options.lab if argument != "--"]
+    arguments = [*QUIET_LAB, *(argument for argument in options.lab if argument != "--")]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         arguments.append("--allow-root")
     os.chdir(run.path)
