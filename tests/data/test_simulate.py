@@ -240,6 +240,15 @@ def test_counts_are_those_of_the_data_challenge(band):
                 assert expected == pytest.approx(wanted, rel=max(0.2, 2.2 / np.sqrt(wanted)))
 
 
+def test_bright_counts_are_the_observed_ones():
+    # The polynomial of Hopkins et al. (2003) for log10 of S^2.5 dN/dS in Jy^1.5/sr at 1.4 GHz, S in mJy.
+    coefficients = [0.859, 0.508, 0.376, -0.049, -0.121, 0.057, -0.008]
+    flux = np.array([1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0])
+    observed = 10 ** np.polynomial.polynomial.polyval(np.log10(flux), coefficients)
+    model = sum(kind.density(flux * 1e-3) for kind in POPULATIONS.values()) * (flux * 1e-3) ** 2.5
+    np.testing.assert_allclose(model, observed, rtol=0.2)
+
+
 def test_drawn_counts_follow_the_model():
     rng = np.random.default_rng(0)
     for population in POPULATIONS.values():

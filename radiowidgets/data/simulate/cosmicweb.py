@@ -75,7 +75,7 @@ def cosmic_web(
     return image * np.float32(_NORMALISATION * THRESHOLD)
 
 
-_NORMALISATION = 0.326
+_NORMALISATION = 0.355
 
 
 def positive_tiles(
