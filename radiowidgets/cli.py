@@ -1,4 +1,4 @@
-"""The command line: ``radiowidgets rank | review | export``."""
+"""The command line: ``radiowidgets rank | review | export | data``."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Sequence
 
 import radiowidgets
-from radiowidgets.errors import ParameterError, RadioWidgetsError
+from radiowidgets.errors import DataError, ParameterError, RadioWidgetsError
 
 EXAMPLES = """\
 examples:
@@ -75,6 +75,25 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument("--min-interest", type=float, metavar="N", help="only frames rated at least N")
     export.add_argument("--top", type=int, metavar="N", help="only the first N frames")
     export.set_defaults(call=export_run)
+
+    data = commands.add_parser(
+        "data",
+        help="list, fetch and check public data",
+        description="Public data by name, kept in a cache (RADIOWIDGETS_DATA moves it) and fetched from its source or "
+        "from a mirror (RADIOWIDGETS_MIRROR, an address or a folder).",
+    )
+    actions = data.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="name every dataset, its state and its size")
+    listing.set_defaults(call=list_data)
+    getting = actions.add_parser("get", help="fetch datasets, check them and print their paths")
+    getting.add_argument(
+        "names", nargs="+", metavar="NAME", help="a dataset, or DATASET/FILE for one of its files"
+    )
+    getting.add_argument("--quiet", action="store_true", help="no progress bar")
+    getting.set_defaults(call=get_data)
+    verifying = actions.add_parser("verify", help="check the sha256 of what is in the cache")
+    verifying.add_argument("names", nargs="*", metavar="NAME", help="a dataset (default: all)")
+    verifying.set_defaults(call=verify_data)
     return parser
 
 
@@ -152,6 +171,53 @@ def export_run(options: argparse.Namespace) -> None:
     run = Run.open(options.run)
     path = run.export(options.output, options.format, min_interest=options.min_interest, top=options.top)
     print(f"wrote {path}")
+
+
+def list_data(options: argparse.Namespace) -> None:
+    """Print the datasets of the manifest."""
+    del options
+    from radiowidgets.data.manifest import read_manifest
+
+    for dataset in read_manifest().values():
+        print(f"{dataset.name:24}{dataset.state}\n    {dataset.title}")
+        for file in dataset.files:
+            size = "size unknown" if file.bytes is None else f"{file.bytes / 1e6:.1f} MB"
+            print(f"    {file.name}, {size}")
+
+
+def get_data(options: argparse.Namespace) -> None:
+    """Fetch datasets and print where they lie."""
+    from radiowidgets.data.manifest import fetch, read_manifest
+
+    manifest = read_manifest()
+    for name in options.names:
+        dataset, _, file = name.partition("/")
+        for path in fetch(dataset, [file] if file else None, manifest=manifest, progress=not options.quiet):
+            print(path)
+        if manifest[dataset].state == "made on the spot":
+            print(f'{dataset} is made on the spot: rw.simulate("{dataset}")')
+
+
+def verify_data(options: argparse.Namespace) -> None:
+    """Check what is in the cache; fail if a file is damaged."""
+    from radiowidgets.data.manifest import cache_folder, read_manifest, verify
+
+    manifest = read_manifest()
+    found = {
+        file: state
+        for name in options.names or [None]
+        for file, state in verify(name, manifest=manifest).items()
+        if options.names or state != "not fetched"
+    }
+    for file, state in found.items():
+        print(f"{state:16}{file}")
+    damaged = [file for file, state in found.items() if state == "DAMAGED"]
+    if damaged:
+        raise DataError(
+            f"{len(damaged)} damaged in {cache_folder()}; `radiowidgets data get {damaged[0]}` fetches it anew."
+        )
+    if not found:
+        print(f"nothing was fetched into {cache_folder()} so far")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,6 +16,10 @@ class MapError(RadioWidgetsError, ValueError):
     """A file or an array cannot be read as one map of the sky."""
 
 
+class DataError(RadioWidgetsError):
+    """A dataset is not registered, cannot be fetched or is not what it should be."""
+
+
 class FrameError(RadioWidgetsError, ValueError):
     """Frames do not fit together, or a frame does not exist."""
 
