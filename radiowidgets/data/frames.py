@@ -7,8 +7,9 @@ import numpy as np
 
 from radiowidgets.data.headers import shifted_wcs
 from radiowidgets.data.maps import SkyMap
-from radiowidgets.data.strips import Strip, group_frames, read_padded, resize
+from radiowidgets.data.strips import Group, Strip, group_frames, read_padded
 from radiowidgets.errors import FrameError, ParameterError, check_one_of
+from radiowidgets.parallel import map_chunks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 MAX_FRAMES = 20_000_000
 MAX_SIDE = 2**20
+_RESIZED_BYTES = 16 * 2**20  # of pixels that a thread reads at once to bring frames to another size
+_WORTH_THREADS = 64  # frames
 IMAGES = "images"  # stands for the map in tables of frames that have none
 
 
@@ -508,15 +511,20 @@ class FrameSet:
                 image[np.isinf(image)] = np.nan
                 yield Strip(np.array([k]), 0, image, 0)
             return
-        codes = self.map_codes[chosen]
+        for sky, group in self._groups(chosen):
+            pixels = read_padded(sky, group.y0, group.y1, group.x0, group.x1)
+            yield Strip(group.members, group.y0, pixels, group.x0)
+            del pixels  # lives on with whoever took it
+
+    def _groups(self, indices: np.ndarray, limit: int | None = None) -> Iterator[tuple[SkyMap, Group]]:
+        """Yield what strips hold: a map, and frames of it that are read at once."""
+        codes = self.map_codes[indices]
         for code in np.unique(codes):
             sky = self.maps[self.map_names[code]]
-            mine = chosen[codes == code]
-            columns = (column[mine] for column in (self.x, self.y, self.width, self.height))
-            for group in group_frames(*columns):
-                pixels = read_padded(sky, group.y0, group.y1, group.x0, group.x1)
-                yield Strip(mine[group.members], group.y0, pixels, group.x0)
-                del pixels  # lives on with whoever took it
+            mine = indices[codes == code]
+            x, y, width, height = (column[mine] for column in (self.x, self.y, self.width, self.height))
+            for group in group_frames(x, y, width, height, limit):
+                yield sky, group._replace(members=mine[group.members])
 
     def pixels(self, indices: Any, size: int | None = None) -> np.ndarray:
         """Return the pixels of some frames.
@@ -545,23 +553,59 @@ class FrameSet:
         else:
             target = next(iter(shapes), (0, 0))
         if self._images is not None:
-            channels = {image.shape[2] if image.ndim == 3 else 1 for image in self._images}
-            out = np.empty((len(indices), *target, max(channels, default=1)), dtype=np.float32)
-            for position, k in enumerate(indices):
-                image = np.asarray(self._images[k], dtype=np.float32)
-                image = image[..., np.newaxis] if image.ndim == 2 else image
-                for channel in range(image.shape[2]):
-                    out[position, ..., channel] = resize(image[..., channel], target)
-            out[np.isinf(out)] = np.nan
-            return out
+            return self._image_pixels(indices, target)
         out = np.empty((len(indices), *target, 1), dtype=np.float32)
-        unique, inverse = np.unique(indices, return_inverse=True)
-        places = np.split(np.argsort(inverse, kind="stable"), np.cumsum(np.bincount(inverse))[:-1])
-        for strip in self.strips(unique):
-            for k, position in zip(strip.indices, np.searchsorted(unique, strip.indices), strict=True):
-                top, left = self.y[k] - strip.y0, self.x[k] - strip.x0
-                frame = strip.pixels[top : top + self.height[k], left : left + self.width[k]]
-                out[places[position], ..., 0] = resize(frame, target)
+        unique, first, inverse = np.unique(indices, return_index=True, return_inverse=True)
+        if shapes <= {target}:
+            for strip in self.strips(unique):
+                for k, place in zip(
+                    strip.indices, first[np.searchsorted(unique, strip.indices)], strict=True
+                ):
+                    top, left = self.y[k] - strip.y0, self.x[k] - strip.x0
+                    out[place, ..., 0] = strip.pixels[top : top + target[0], left : left + target[1]]
+        else:
+            self._resize_into(unique, first, out[..., 0])
+        again = np.setdiff1d(np.arange(len(indices)), first)
+        out[again] = out[first[inverse[again]]]
+        return out
+
+    def _resize_into(self, indices: np.ndarray, places: np.ndarray, out: np.ndarray) -> None:
+        """Bring frames, given in ascending order, to the size of the images in `out`."""
+        from radiowidgets.data.resampling import resize_into  # numba: half a second to import
+
+        def work(chunk: tuple[SkyMap, Group]) -> None:
+            sky, group = chunk
+            pixels = read_padded(sky, group.y0, group.y1, group.x0, group.x1)
+            chosen = group.members
+            box = (
+                self.y[chosen] - group.y0,
+                self.x[chosen] - group.x0,
+                self.height[chosen],
+                self.width[chosen],
+            )
+            y, x, height, width = (column.astype(np.int64) for column in box)
+            resize_into(pixels, y, x, height, width, out, places[np.searchsorted(indices, chosen)])
+
+        few = len(indices) < _WORTH_THREADS
+        area = int((self.width[indices].astype(np.int64) * self.height[indices]).sum())
+        limit = max(_RESIZED_BYTES // 16, min(_RESIZED_BYTES, area // 2))  # some for every thread
+        map_chunks(work, self._groups(indices, limit), threads=1 if few else None)
+
+    def _image_pixels(self, indices: np.ndarray, target: tuple[int, int]) -> np.ndarray:
+        assert self._images is not None
+        channels = {image.shape[2] if image.ndim == 3 else 1 for image in self._images}
+        out = np.empty((len(indices), *target, max(channels, default=1)), dtype=np.float32)
+        for position, k in enumerate(indices):
+            image = np.asarray(self._images[k], dtype=np.float32)
+            image = image[..., np.newaxis] if image.ndim == 2 else image
+            if image.shape[:2] == target:
+                out[position] = image
+                continue
+            from radiowidgets.data.resampling import resize  # numba: half a second to import
+
+            for channel in range(image.shape[2]):
+                out[position, ..., channel] = resize(image[..., channel], target)
+        out[np.isinf(out)] = np.nan
         return out
 
     def batches(self, batch_size: int, size: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -1,7 +1,6 @@
-"""Read the frames of a map in one pass, in strips that several share, and bring them to another size."""
+"""Read the frames of a map in one pass, in strips that several share."""
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -60,12 +59,15 @@ class Boxes(NamedTuple):
         return int(((self.y1[members] - self.y0[members]) * (self.x1[members] - self.x0[members])).sum())
 
 
-def group_frames(x: np.ndarray, y: np.ndarray, width: np.ndarray, height: np.ndarray) -> Iterator[Group]:
+def group_frames(
+    x: np.ndarray, y: np.ndarray, width: np.ndarray, height: np.ndarray, limit: int | None = None
+) -> Iterator[Group]:
     """Share the frames of one map out among boxes that are each worth reading at once.
 
-    Frames that start at neighbouring rows go together as long as the box stays below `STRIP_BYTES`;
-    overlapping windows are then read little more than once.
+    Frames that start at neighbouring rows go together as long as the box stays below `limit` bytes, by
+    default `STRIP_BYTES`; overlapping windows are then read little more than once.
     """
+    limit = STRIP_BYTES if limit is None else limit
     if len(x) == 0:
         return
     x0, y0 = x.astype(np.int64), y.astype(np.int64)
@@ -81,14 +83,14 @@ def group_frames(x: np.ndarray, y: np.ndarray, width: np.ndarray, height: np.nda
         last, top = first, int(tops[first])
         while last + 1 < len(starts):
             higher = max(top, int(tops[last + 1]))
-            if (higher - rows[starts[first]]) * across * 4 > STRIP_BYTES:
+            if (higher - rows[starts[first]]) * across * 4 > limit:
                 break
             last, top = last + 1, higher
-        yield from _divide(boxes, order[starts[first] : ends[last]])
+        yield from _divide(boxes, order[starts[first] : ends[last]], limit)
         first = last + 1
 
 
-def _divide(boxes: Boxes, members: np.ndarray) -> Iterator[Group]:
+def _divide(boxes: Boxes, members: np.ndarray, limit: int) -> Iterator[Group]:
     """Yield the frames as one group, or as several where their box is too large or mostly empty."""
     whole = boxes.around(members)
     area = (whole.y1 - whole.y0) * (whole.x1 - whole.x0)
@@ -96,11 +98,11 @@ def _divide(boxes: Boxes, members: np.ndarray) -> Iterator[Group]:
         for member in members:  # a few lonely frames
             yield boxes.around(np.array([member]))
         return
-    if area * 4 <= STRIP_BYTES or len(members) == 1:
+    if area * 4 <= limit or len(members) == 1:
         yield whole
         return
     members = members[np.argsort(boxes.x0[members], kind="stable")]
-    columns = max(1, STRIP_BYTES // (4 * (whole.y1 - whole.y0)))
+    columns = max(1, limit // (4 * (whole.y1 - whole.y0)))
     reach = np.maximum.accumulate(boxes.x1[members])
     start = 0
     while start < len(members):
@@ -120,51 +122,3 @@ def read_padded(sky: SkyMap, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
     if inside[0] < inside[1] and inside[2] < inside[3]:
         out[inside[0] - y0 : inside[1] - y0, inside[2] - x0 : inside[3] - x0] = sky.read(*inside)
     return out
-
-
-def resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Bring an image to another shape: mean over the area along axes that shrink, bilinear where they grow.
-
-    Blank (NaN) pixels do not count; a result is blank only where nothing else went into it.
-
-    Parameters
-    ----------
-    image : ndarray of float32, shape (h, w)
-    shape : tuple of int
-        New height and width.
-    """
-    if image.shape == shape:
-        return image
-    blank = np.isnan(image)
-    if not blank.any():
-        return _resize_filled(image, shape)
-    total = _resize_filled(np.where(blank, np.float32(0), image), shape)
-    weight = _resize_filled((~blank).astype(np.float32), shape)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(weight > 1e-6, total / weight, np.float32(np.nan))
-
-
-def _resize_filled(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    (h, w), (m, n) = image.shape, shape
-    if h % m == 0 and w % n == 0:  # whole pixels go together: ten times faster than weights
-        narrow = np.ascontiguousarray(image).reshape(m, h // m, w).sum(axis=1)
-        return narrow.reshape(m, n, w // n).sum(axis=2) / np.float32((h // m) * (w // n))
-    return _weights(h, m) @ image @ _weights(w, n).T
-
-
-@lru_cache(maxsize=64)
-def _weights(n: int, m: int) -> np.ndarray:
-    """Return the (m, n) matrix that brings n samples to m; its rows sum to 1."""
-    if m <= n:
-        edges = np.arange(m + 1) * (n / m)
-        pixel = np.arange(n)
-        overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
-        out = np.clip(overlap, 0, None) * (m / n)
-    else:
-        centre = np.clip((np.arange(m) + 0.5) * (n / m) - 0.5, 0, n - 1)
-        low = centre.astype(int)
-        high = np.minimum(low + 1, n - 1)
-        out = np.zeros((m, n))
-        out[np.arange(m), low] += 1 - (centre - low)
-        out[np.arange(m), high] += centre - low
-    return out.astype(np.float32)

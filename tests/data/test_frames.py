@@ -14,7 +14,7 @@ from skies import celestial
 from radiowidgets.data import strips
 from radiowidgets.data.frames import FrameSet, cut_windows, make_frame_id
 from radiowidgets.data.maps import SkyMap
-from radiowidgets.data.strips import resize
+from radiowidgets.data.resampling import resize
 from radiowidgets.errors import FrameError, ParameterError
 
 

@@ -8,7 +8,7 @@ from scipy import ndimage, stats
 
 from radiowidgets.data.frames import FrameSet, cut_windows
 from radiowidgets.data.maps import SkyMap
-from radiowidgets.data.strips import resize
+from radiowidgets.data.resampling import resize
 from radiowidgets.features import structure
 from radiowidgets.features.frames import CONTEXT, FEATURES, comparable_features, frame_features
 
