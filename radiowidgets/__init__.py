@@ -27,6 +27,8 @@ _HOMES = {
     "Schema": "labels.schema",
     "Run": "run",
     "Review": "widgets.review",
+    "extension": "widgets.plots",
+    "show_map": "widgets.plots",
     "RadioWidgetsError": "errors",
 }
 

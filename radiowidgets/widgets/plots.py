@@ -1,0 +1,188 @@
+"""Plots that the kernel rasterises: a whole map to zoom into, with frames and sources on top.
+
+HoloViews and datashader draw what is in view at the resolution of the screen, so that the browser's cost does not
+grow with the map. Their front end comes from the installed packages, never from the network: `extension` loads it.
+"""
+
+from typing import Any
+
+import ipywidgets
+import numpy as np
+import pandas as pd
+
+from radiowidgets.data.frames import FrameSet
+from radiowidgets.data.maps import SkyMap
+from radiowidgets.data.resampling import resize
+from radiowidgets.errors import MissingExtraError, ParameterError
+
+OVERVIEW = 2048  # pixels along the longer side of the map that is kept in memory
+MOST_BOXES = 400  # frames drawn as boxes; of more, only those in view while they are few
+MOST_MARKS = 3000  # sources drawn one by one
+_loaded = False
+
+
+def extension() -> None:
+    """Load what Bokeh plots need into the notebook, offline; call it once, in a cell before the first plot.
+
+    Raises
+    ------
+    MissingExtraError
+        If the plotting packages are not installed.
+    """
+    global _loaded  # noqa: PLW0603 - the page has its front end, or not
+    try:
+        import holoviews as hv
+        import panel as pn
+    except ImportError as error:
+        raise MissingExtraError(
+            "Plots need HoloViews, Panel and Bokeh; install them with: pip install 'radiowidgets[plots]'."
+        ) from error
+    pn.extension("ipywidgets", inline=True)
+    hv.extension("bokeh", inline=True, logo=False)
+    _loaded = True
+
+
+def show_map(
+    sky: SkyMap,
+    frames: FrameSet | None = None,
+    sources: pd.DataFrame | None = None,
+    *,
+    limits: tuple[float, float] = (-2.0, 30.0),
+    height: int = 560,
+) -> ipywidgets.Widget:
+    """Show a whole map, to be zoomed and panned, with frames and sources on top.
+
+    Parameters
+    ----------
+    sky : SkyMap
+    frames : FrameSet, optional
+        Drawn as boxes where few enough are in view.
+    sources : DataFrame, optional
+        With columns ``x`` and ``y`` in pixels of the map.
+    limits : (float, float)
+        Lowest and highest value shown, in units of the map's robust noise, with an asinh stretch.
+    height : int
+        Height in pixels.
+
+    Returns
+    -------
+    ipywidgets.Widget
+
+    Raises
+    ------
+    ParameterError
+        If `extension` was not called before, or `sources` has no pixel positions.
+    """
+    if not _loaded:
+        raise ParameterError("Plots need their front end; call rw.extension() in a cell before this one.")
+    if sources is not None and not {"x", "y"} <= set(sources.columns):
+        columns = ", ".join(map(str, sources.columns[:8]))
+        raise ParameterError(f"sources needs columns x and y in pixels of the map; it has {columns}.")
+    import holoviews as hv
+    from bokeh.document import Document
+    from holoviews.streams import RangeXY
+    from jupyter_bokeh import BokehModel
+
+    picture = _Picture(sky, limits)
+    ny, nx = sky.shape
+    layers = hv.DynamicMap(picture.image, streams=[RangeXY()]).opts(
+        cmap="inferno", clim=(0, 1), tools=["hover"], xlabel="x (pixel)", ylabel="y (pixel)"
+    )
+    if frames is not None:
+        mine = _of_map(frames, sky)
+        boxes = hv.DynamicMap(lambda x_range, y_range: _boxes(mine, x_range, y_range), streams=[RangeXY()])
+        layers = layers * boxes.opts(fill_alpha=0, line_color="#6cc5ff", line_alpha=0.7, line_width=1)
+    if sources is not None:
+        layers = layers * _marks(sources)
+    width = int(np.clip(height * nx / ny, 320, 1000))
+    layers = layers.opts(
+        hv.opts.Image(
+            frame_width=width,
+            frame_height=height,
+            xlim=(-0.5, nx - 0.5),
+            ylim=(-0.5, ny - 0.5),
+            active_tools=["pan", "wheel_zoom"],
+            bgcolor="#2e323b",
+        )
+    )
+    renderer = hv.renderer("bokeh").instance(mode="server")
+    plot = renderer.get_plot(layers, doc=Document())
+    view = ipywidgets.VBox([BokehModel(plot.state)], layout=ipywidgets.Layout(height=f"{height + 70}px"))
+    view.plot = plot  # keeps the callbacks alive as long as the view
+    return view
+
+
+class _Picture:
+    """The part of a map that is in view, at most as fine as the screen."""
+
+    def __init__(self, sky: SkyMap, limits: tuple[float, float]) -> None:
+        self.sky = sky
+        ny, nx = sky.shape
+        self.step = max(1, int(np.ceil(max(ny, nx) / OVERVIEW)))
+        rows = [
+            resize(strip, (max(1, round(len(strip) / self.step)), max(1, round(nx / self.step))))
+            for strip in (sky.rows(y, min(y + 64 * self.step, ny)) for y in range(0, ny, 64 * self.step))
+        ]
+        self.overview = np.concatenate(rows)
+        seen = self.overview[np.isfinite(self.overview)]
+        middle = float(np.median(seen)) if seen.size else 0.0
+        noise = 1.4826 * float(np.median(np.abs(seen - middle))) if seen.size else 1.0
+        self.low, self.high = (middle + limit * (noise or 1.0) for limit in limits)
+
+    def image(self, x_range: tuple[float, float] | None, y_range: tuple[float, float] | None) -> Any:
+        import holoviews as hv
+
+        ny, nx = self.sky.shape
+        x0, x1 = _clip(x_range, nx)
+        y0, y1 = _clip(y_range, ny)
+        if max(x1 - x0, y1 - y0) <= OVERVIEW:
+            pixels = self.sky.read(y0, y1, x0, x1)
+        else:
+            pixels = self.overview[
+                y0 // self.step : -(-y1 // self.step), x0 // self.step : -(-x1 // self.step)
+            ]
+        largest = max(pixels.shape)
+        if largest > 1100:
+            pixels = resize(
+                pixels, (max(1, pixels.shape[0] * 1100 // largest), max(1, pixels.shape[1] * 1100 // largest))
+            )
+        share = np.clip((pixels - self.low) / (self.high - self.low), 0, 1)
+        shown = np.arcsinh(10 * share) / np.arcsinh(10)
+        edges = (x0 - 0.5, y0 - 0.5, x1 - 0.5, y1 - 0.5)
+        dimensions = ["shown", hv.Dimension("value", unit=str(self.sky.unit or ""))]
+        return hv.Image(np.dstack([shown, pixels])[::-1], bounds=edges, kdims=["x", "y"], vdims=dimensions)
+
+
+def _clip(interval: tuple[float, float] | None, length: int) -> tuple[int, int]:
+    if interval is None or not np.isfinite(interval).all():
+        return 0, length
+    low = int(np.clip(np.floor(interval[0]), 0, length - 1))
+    return low, int(np.clip(np.ceil(interval[1]) + 1, low + 1, length))
+
+
+def _of_map(frames: FrameSet, sky: SkyMap) -> np.ndarray:
+    code = frames.map_names.index(sky.name) if sky.name in frames.map_names else -1
+    mine = frames.map_codes == code
+    x, y = frames.x[mine] - 0.5, frames.y[mine] - 0.5
+    return np.stack([x, y, x + frames.width[mine], y + frames.height[mine]], axis=1)
+
+
+def _boxes(
+    boxes: np.ndarray, x_range: tuple[float, float] | None, y_range: tuple[float, float] | None
+) -> Any:
+    import holoviews as hv
+
+    if x_range is not None and y_range is not None:
+        seen = (boxes[:, 2] > x_range[0]) & (boxes[:, 0] < x_range[1])
+        boxes = boxes[seen & (boxes[:, 3] > y_range[0]) & (boxes[:, 1] < y_range[1])]
+    return hv.Rectangles(boxes if len(boxes) <= MOST_BOXES else boxes[:0])
+
+
+def _marks(sources: pd.DataFrame) -> Any:
+    import holoviews as hv
+    from holoviews.operation.datashader import dynspread, rasterize
+
+    points = hv.Points(sources[["x", "y"]].astype(float).dropna(), kdims=["x", "y"])
+    if len(points) <= MOST_MARKS:
+        return points.opts(marker="circle", size=9, fill_alpha=0, line_color="#7dff9a", color="#7dff9a")
+    return dynspread(rasterize(points)).opts(cmap=["#7dff9a"])

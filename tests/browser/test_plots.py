@@ -1,0 +1,41 @@
+"""Plots paint without a network, and zooming asks the kernel for finer pixels."""
+
+import pytest
+from browser.lab import CellError, cell, open_notebook, run_all, run_cell, screenshot
+from playwright.sync_api import expect
+
+MAP = """
+sky = rw.simulate("emu", size=2600, seed=2)
+view = rw.show_map(sky, rw.cut_windows(sky, size=256), sky.truth.sources.nlargest(50, "flux"))
+view
+"""
+WIDTH = (
+    "print('columns in view', round(view.plot.handles['x_range'].end - view.plot.handles['x_range'].start))"
+)
+
+
+def test_a_map_paints_offline_and_zooms(page, jupyter):
+    open_notebook(
+        page, jupyter.write("plots.ipynb", ["import radiowidgets as rw\nrw.extension()", MAP, WIDTH])
+    )
+    run_all(page)
+    canvas = cell(page, 1).locator("canvas").first
+    expect(canvas).to_be_visible(timeout=30_000)
+    expect(cell(page, 2)).to_contain_text("columns in view 2600")
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    for _ in range(5):
+        page.mouse.wheel(0, -240)
+        page.wait_for_timeout(200)
+    page.wait_for_timeout(800)
+    screenshot(page, "map")
+    text = run_cell(page, 2).inner_text()
+    assert int(text.split("columns in view")[-1].split()[0]) < 1300
+    assert page.traffic.errors == []
+
+
+def test_without_the_front_end_one_line_says_what_to_do(page, jupyter):
+    open_notebook(page, jupyter.write("bare.ipynb", ["import radiowidgets as rw", MAP]))
+    run_cell(page, 0)
+    with pytest.raises(CellError, match=r"call rw\.extension\(\) in a cell before this one"):
+        run_cell(page, 1)
