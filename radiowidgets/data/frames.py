@@ -128,7 +128,14 @@ class FrameSet:
     maps : dict of str to SkyMap
     map_names : list of str
     map_codes, x, y, width, height : ndarray of int32, shape (n,)
+    sources : pandas.DataFrame or None
+        For cutouts: the catalogue's row of each frame, with the catalogue's index.
+    left_out : pandas.DataFrame or None
+        For cutouts: the catalogue's rows that gave no frame, with a column `reason`.
     """
+
+    sources: "pd.DataFrame | None"
+    left_out: "pd.DataFrame | None"
 
     def __init__(
         self,
@@ -141,7 +148,7 @@ class FrameSet:
         *,
         ids: Sequence[str] | None = None,
     ) -> None:
-        skies = _as_list(maps)
+        skies = as_list(maps)
         self.maps: dict[str, SkyMap] = _named(skies)
         self.map_names: list[str] = list(self.maps)
         given = {"map_codes": map_codes, "x": x, "y": y, "width": width, "height": height}
@@ -212,6 +219,7 @@ class FrameSet:
         self._index: dict[str, int] | None = None
         self._sky: tuple[np.ndarray, np.ndarray] | None = None
         self._noise: NoiseTable | None = None
+        self.sources = self.left_out = None
         if ids is not None:
             self._ids = np.array([str(frame_id) for frame_id in ids], dtype=object)
             if len(self._ids) != len(self):
@@ -295,7 +303,7 @@ class FrameSet:
         if images is not None:
             frames = cls.from_images(images, None if ids is None else list(ids))
         else:
-            skies = _as_list([] if maps is None else maps)
+            skies = as_list([] if maps is None else maps)
             codes = _codes_of(table["map"], [sky.name for sky in skies])
             boxes = [table[name].to_numpy() for name in ("x", "y", "width", "height")]
             frames = cls(skies, codes, *boxes)
@@ -386,6 +394,9 @@ class FrameSet:
             out._sky = (self._sky[0][indices], self._sky[1][indices])
         if self._noise is not None:
             out._noise = NoiseTable(*(column[indices] for column in self._noise))
+        out.left_out = self.left_out
+        if self.sources is not None:
+            out.sources = self.sources.iloc[indices]
         return out
 
     def _positions(self, indices: Any) -> np.ndarray:
@@ -663,7 +674,7 @@ def cut_windows(
         step = max(1, size // 2)
     _check_size("step", step)
     check_one_of("border", border, ("flush", "drop"))
-    skies = list(_named(_as_list(maps)).values())
+    skies = list(_named(as_list(maps)).values())
     if not skies:
         raise ParameterError("no map is given; pass at least one.")
     grids = [[_starts(length, size, step, border) for length in sky.shape] for sky in skies]
@@ -733,7 +744,8 @@ def _integers(name: str, values: Any) -> np.ndarray:
     return array.astype(np.int64)
 
 
-def _as_list(maps: Any) -> list[SkyMap]:
+def as_list(maps: Any) -> list[SkyMap]:
+    """Return maps that are given alone, in a sequence or under their names as a list."""
     if isinstance(maps, SkyMap):
         return [maps]
     if isinstance(maps, Mapping):

@@ -215,6 +215,37 @@ def world_coordinates(wcs: WCS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarra
     return ra, dec
 
 
+def pixel_coordinates(wcs: WCS, ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return 0-based pixels of ICRS positions in degrees; NaN where a position is not on the map's sky.
+
+    What a projection or its distortions fold back from elsewhere on the sky is not taken for a pixel.
+    """
+    from astropy.coordinates import ICRS, SkyCoord
+    from astropy.wcs.utils import wcs_to_celestial_frame
+
+    x, y = np.full(ra.shape, np.nan), np.full(ra.shape, np.nan)
+    frame = wcs_to_celestial_frame(wcs)
+    for start in range(0, ra.size, 250_000):  # bounds the memory of the transformation
+        part = np.arange(start, min(start + 250_000, ra.size))
+        part = part[np.isfinite(ra[part]) & np.isfinite(dec[part]) & (np.abs(dec[part]) <= 90)]
+        lon, lat = ra[part], dec[part]
+        if not isinstance(frame, ICRS):
+            there = SkyCoord(lon * u.deg, lat * u.deg).transform_to(frame).spherical
+            lon, lat = there.lon.deg, there.lat.deg
+        world = (lon, lat) if wcs.wcs.lng == 0 else (lat, lon)
+        x[part], y[part] = wcs.all_world2pix(*world, 0, quiet=True)
+        back = _directions(*world_coordinates(wcs, x[part], y[part]))
+        folded = ~(np.abs(back - _directions(ra[part], dec[part])).max(axis=0) < 1e-4)
+        x[part[folded]] = y[part[folded]] = np.nan
+    return x, y
+
+
+def _directions(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+    """Return unit vectors (3, n) of positions in degrees."""
+    lon, lat = np.radians(ra), np.radians(dec)
+    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
+
+
 def shifted_wcs(wcs: WCS, x: int, y: int) -> WCS:
     """Return the coordinates of a piece of an image whose lower-left pixel is (x, y)."""
     out = wcs.deepcopy()
