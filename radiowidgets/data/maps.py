@@ -322,7 +322,7 @@ class SkyMap:
         MapError
             If what is needed is not known; set `sky.unit`, `sky.beam` or `sky.frequency` then.
         """
-        factor = self._to_flux_per_pixel()
+        factor = self.flux_factor()
         result = copy.copy(self)
         result._factor = self._factor * factor
         result.unit = u.Jy / u.pix
@@ -330,8 +330,8 @@ class SkyMap:
         result.fingerprint = self.fingerprint.removesuffix(_CONVERTED) + _CONVERTED
         return result
 
-    def _to_flux_per_pixel(self) -> float:
-        """Return the factor that brings pixels to Jy/pixel."""
+    def flux_factor(self) -> float:
+        """Return what a pixel is multiplied by to be in Jy/pixel; raises as `flux_per_pixel` does."""
         if self.unit is None:
             raise MapError(f"map {self.name} has no unit; set it, as in sky.unit = 'Jy / beam'.")
         unit = u.Unit(self.unit)
