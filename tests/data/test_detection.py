@@ -310,7 +310,7 @@ def test_the_five_criteria():
     assert selected.island.tolist() == good.island.tolist()
     assert selected.labels is table.labels and selected.units == table.units
     assert len(compact_sources(table)) == 2
-    assert not compact_criteria(table, min_pixels=10_000).significant.any()
+    assert not compact_criteria(table, min_pixels=90_000).significant.any()
     assert not compact_criteria(table, []).matched.any()
 
 
