@@ -20,6 +20,10 @@ class DataError(RadioWidgetsError):
     """A dataset is not registered, cannot be fetched or is not what it should be."""
 
 
+class CatalogueError(RadioWidgetsError, ValueError):
+    """A file cannot be read as a table of sources."""
+
+
 class FrameError(RadioWidgetsError, ValueError):
     """Frames do not fit together, or a frame does not exist."""
 
