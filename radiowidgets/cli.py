@@ -179,7 +179,7 @@ def list_data(options: argparse.Namespace) -> None:
     from radiowidgets.data.manifest import read_manifest
 
     for dataset in read_manifest().values():
-        print(f"{dataset.name:24}{dataset.state}\n    {dataset.title}")
+        print(f"{dataset.name:28}{dataset.state}\n    {dataset.title}")
         for file in dataset.files:
             size = "size unknown" if file.bytes is None else f"{file.bytes / 1e6:.1f} MB"
             print(f"    {file.name}, {size}")

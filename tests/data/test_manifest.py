@@ -135,43 +135,11 @@ def test_every_mock_preset_is_in_the_manifest():
     assert made == PRESETS.keys()
 
 
-@pytest.mark.parametrize(
-    "word",
-    [
-        "first",
-        "rgz",
-        "mirabest",
-        "protege",
-        "mgcls",
-        "lotss",
-        "emu",
-        "racs",
-        "smgps",
-        "thor",
-        "glostar",
-        "allwise",
-        "glimpse",
-        "hi-gal",
-        "wise-hii",
-        "hash",
-        "atnf",
-        "sdc1",
-        "magpis",
-        "cornish",
-        "scorpio",
-        "vlass",
-        "kimball",
-        "smgps-extended",
-        "gupta2024",
-        "segal2023",
-        "simclr",
-        "cosmodeep",
-    ],
-)
-def test_the_data_of_the_papers_are_there(word):
-    assert any(
-        words in name for name, entry in data.read_manifest().items() if entry.state != "made on the spot"
-    )
+def test_the_data_of_the_papers_are_there():
+    real = {name for name, entry in data.read_manifest().items() if entry.state != "made on the spot"}
+    words = """first rgz mirabest protege mgcls lotss emu racs smgps thor glostar allwise glimpse hi-gal wise-hii hash
+        atnf sdc1 magpis cornish scorpio vlass kimball smgps-extended gupta2024 segal2023 simclr cosmodeep"""
+    assert [word for word in words.split() if not any(word in name for name in real)] == []
 
 
 def test_each_entry_names_its_source_beside_it():
