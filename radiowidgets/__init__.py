@@ -23,6 +23,7 @@ _HOMES = {
     "cut_sources": "data.cutouts",
     "simulate": "data.simulate",
     "find_sources": "data.detection",
+    "read_catalogue": "data.catalogues",
     "cross_match": "data.matches",
     "frame_features": "features.frames",
     "rank": "ranking.isolation",

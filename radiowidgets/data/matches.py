@@ -311,7 +311,7 @@ def assign_labels(
     ambiguous = np.zeros(n, bool)
     ambiguous[found.loc[unclear, "source"].unique()] = True
     for name, hidden in (("label", ambiguous), ("catalogue", np.zeros(n, bool))):
-        values = nearest[name].to_numpy(object)
+        values = nearest[name].to_numpy(object, copy=True)
         values[hidden | pd.isna(values)] = None
         result[name] = pd.Series(values, index=result.index, dtype=object)
     result["row"] = nearest["row"].astype("Int64").to_numpy()
