@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
-from radiowidgets.data.sources import strip_boxes
+from radiowidgets.data.frames import NoiseTable
+from radiowidgets.data.sources import Chunk, boxes_in_strips, clip_frames, small_pieces
 from radiowidgets.errors import ParameterError, check_one_of
 from radiowidgets.parallel import Progress, map_chunks
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from radiowidgets.data.frames import FrameSet
-    from radiowidgets.data.strips import Strip
 
 STRETCHES = ("zscale", "sigma", "minmax")
 LARGEST = float(np.finfo(np.float32).max)
@@ -37,6 +37,7 @@ def network_input(
     contrast: float = 0.25,
     sigma_low: float = 5.0,
     sigma_high: float = 30.0,
+    measure: bool = False,
     progress: str | Progress | None = None,
 ) -> NDArray[np.float32]:
     """Return all frames as one array that a network can take.
@@ -56,6 +57,9 @@ def network_input(
         Contrast of zscale.
     sigma_low, sigma_high
         Limits of 'sigma'.
+    measure
+        Measure the noise of the frames in the same pass over their pixels, as `frames.noise` otherwise does in
+        a pass of its own, and keep it there.
     progress
         Text of a progress bar, or a function that is told how many chunks are done, and of how many.
 
@@ -72,26 +76,37 @@ def network_input(
             f"sigma_low + sigma_high is {sigma_low + sigma_high!r}; the limits must leave a range above 0."
         )
     out = np.empty((len(frames), size, size, 1), np.float32)
-    noise = frames.noise if stretch == "sigma" else None
+    known = frames.noise if stretch == "sigma" and not measure else None
+    measured = NoiseTable(*(np.empty(len(frames) if measure else 0, np.float32) for _ in range(3)))
 
-    def work(strip: Strip) -> None:
-        indices, pixels, y, x, height, width = strip_boxes(frames, strip)
-        if noise is not None:
-            background, rms = (column[indices].astype(np.float64) for column in noise[:2])
-            # A frame that is blank altogether has no noise: it becomes 0 everywhere.
-            low, high = (
-                np.nan_to_num(np.clip(limit, -LARGEST, LARGEST)).astype(np.float32)
-                for limit in (background - sigma_low * rms, background + sigma_high * rms)
-            )
-        elif stretch == "zscale":
-            low, high = zscale_limits(pixels, y, x, height, width, contrast=contrast)
-        else:
-            low, high = np.zeros((2, len(indices)), np.float32)
-            _extremes(pixels, y, x, height, width, low, high)
-        out[indices, :, :, 0] = shrink_boxes(pixels, y, x, height, width, low, high, size)
+    def work(chunk: Chunk) -> None:
+        for indices, pixels, y, x, height, width in small_pieces(chunk):
+            if measure:
+                for column, values in zip(measured, clip_frames(pixels, y, x, height, width), strict=True):
+                    column[indices] = values
+            if stretch == "sigma":
+                background, rms, _ = (column[indices] for column in known or measured)
+                low, high = _around(background, rms, sigma_low, sigma_high)
+            elif stretch == "zscale":
+                low, high = zscale_limits(pixels, y, x, height, width, contrast=contrast)
+            else:
+                low, high = _extremes(pixels, y, x, height, width)
+            out[indices, :, :, 0] = shrink_boxes(pixels, y, x, height, width, low, high, size)
 
-    map_chunks(work, frames.strips(), progress=progress)
+    map_chunks(work, boxes_in_strips(frames), progress=progress)
+    if measure:
+        frames.set_noise(*measured)
     return out
+
+
+def _around(
+    background: NDArray[np.float32], rms: NDArray[np.float32], below: float, above: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return limits so many rms below and above the background; 0 and 0 where there is no noise."""
+    middle, unit = background.astype(np.float64), rms.astype(np.float64)
+    low = np.clip(middle - below * unit, -LARGEST, LARGEST)
+    high = np.clip(middle + above * unit, -LARGEST, LARGEST)
+    return np.nan_to_num(low).astype(np.float32), np.nan_to_num(high).astype(np.float32)
 
 
 def zscale_limits(
@@ -163,8 +178,10 @@ def _gather_evenly(strip, y, x, height, width, samples, counts):
 
 
 @njit(nogil=True, cache=True)
-def _extremes(strip, y, x, height, width, low, high):
-    """Find the smallest and the largest valid pixel of each box."""
+def _extremes(strip, y, x, height, width):
+    """Find the smallest and the largest valid pixel of each box; 0 and 0 where there is none."""
+    low = np.zeros(len(y), np.float32)
+    high = np.zeros(len(y), np.float32)
     for i in range(len(y)):
         least = np.inf
         most = -np.inf
@@ -176,90 +193,93 @@ def _extremes(strip, y, x, height, width, low, high):
         if least <= most:
             low[i] = least
             high[i] = most
+    return low, high
 
 
 @njit(nogil=True, cache=True)
 def _fit_zscale(samples, counts, contrast, low, high):
     """Fit a line to the sorted samples, rejecting what lies off it, and derive the limits."""
-    bad = np.empty(samples.shape[1], np.bool_)
-    grown = np.empty(samples.shape[1], np.bool_)
+    longest = samples.shape[1]
+    values = np.empty(longest)
+    good = np.empty(longest)
     for i in range(len(counts)):
         n = counts[i]
         if n == 0:
             continue
-        values = samples[i]
-        low[i] = values[0]
-        high[i] = values[n - 1]
+        low[i] = samples[i, 0]
+        high[i] = samples[i, n - 1]
+        # Values are taken from the middle one, so that a large offset costs no precision.
+        zero = np.float64(samples[i, (n - 1) // 2])
+        for k in range(n):
+            values[k] = np.float64(samples[i, k]) - zero
+            good[k] = 1.0
         least = max(_MIN_PIXELS, int(n * _MAX_REJECT))
-        bad[:n] = False
-        good = n
-        last_good = n + 1
+        left = n
+        last_left = n + 1
         slope = 0.0
         for _ in range(_MAX_ROUNDS):
-            if good >= last_good or good < least:
+            if left >= last_left or left < least:
                 break
-            slope = _reject(values, n, good, bad)
-            last_good = good
-            good = _grow(n, bad, grown)
-        if good >= least:
+            slope = _reject(values[:n], good[:n], left)
+            last_left = left
+            left = _grow(good[:n])
+        if left >= least:
             if contrast > 0:
                 slope /= contrast
             centre = (n - 1) // 2
-            median = 0.5 * (np.float64(values[centre]) + np.float64(values[n // 2]))
-            low[i] = np.float32(max(np.float64(values[0]), median - (centre - 1) * slope))
-            high[i] = np.float32(min(np.float64(values[n - 1]), median + (n - centre) * slope))
+            median = zero + 0.5 * (values[centre] + values[n // 2])
+            low[i] = np.float32(max(np.float64(low[i]), median - (centre - 1) * slope))
+            high[i] = np.float32(min(np.float64(high[i]), median + (n - centre) * slope))
 
 
-@njit(nogil=True, cache=True)
-def _reject(values, n, good, bad):
-    """Fit a line to the good samples, mark those off it as bad, and return its slope."""
-    # Values are taken from the middle one, so that a large offset costs no precision.
-    zero = np.float64(values[(n - 1) // 2])
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+def _reject(values, good, left):
+    """Fit a line to the good values (1, else 0), make those off it bad, and return its slope."""
+    n = len(values)
     sx = 0.0
     sy = 0.0
     for k in range(n):
-        weight = 0.0 if bad[k] else 1.0
-        sx += weight * k
-        sy += weight * (np.float64(values[k]) - zero)
-    mx = sx / good
-    my = sy / good
+        sx += good[k] * k
+        sy += good[k] * values[k]
+    mx = sx / left
+    my = sy / left
     sxx = 0.0
     sxy = 0.0
     for k in range(n):
-        weight = 0.0 if bad[k] else 1.0
-        sxx += weight * (k - mx) ** 2
-        sxy += weight * (k - mx) * (np.float64(values[k]) - zero - my)
+        sxx += good[k] * (k - mx) * (k - mx)
+        sxy += good[k] * (k - mx) * (values[k] - my)
     slope = sxy / sxx if sxx > 0 else 0.0
     square = 0.0  # the residuals of a fitted line have mean zero
     for k in range(n):
-        weight = 0.0 if bad[k] else 1.0
-        square += weight * (np.float64(values[k]) - zero - my - slope * (k - mx)) ** 2
-    threshold = _K_REJECT * math.sqrt(square / good)
+        off = values[k] - my - slope * (k - mx)
+        square += good[k] * off * off
+    threshold = _K_REJECT * math.sqrt(square / left)
     for k in range(n):
-        if abs(np.float64(values[k]) - zero - my - slope * (k - mx)) > threshold:
-            bad[k] = True
+        off = abs(values[k] - my - slope * (k - mx))
+        good[k] = 0.0 if off > threshold else good[k]
     return slope
 
 
 @njit(nogil=True, cache=True)
-def _grow(n, bad, grown):
-    """Let bad samples take their neighbours along, and return how many good ones are left."""
+def _grow(good):
+    """Let bad values take their neighbours along, and return how many good ones are left."""
+    n = len(good)
     width = max(1, int(n * 0.01))
     after = (width - 1) // 2  # one less than before, for an even width, as in numpy.convolve
     before = width - 1 - after
-    last = -n
+    last = -n  # the last bad value up to `after` ahead
     for k in range(min(after, n)):
-        if bad[k]:
+        if good[k] == 0:
             last = k
-    good = 0
+    left = 0
     for k in range(n):
         ahead = k + after
-        if ahead < n and bad[ahead]:
+        if ahead < n and good[ahead] == 0:
             last = ahead
-        grown[k] = last >= k - before
-        good += 0 if grown[k] else 1
-    bad[:n] = grown[:n]
-    return good
+        # What is written lies behind all that is still to be read.
+        good[k] = 0.0 if last >= k - before else 1.0
+        left += 0 if last >= k - before else 1
+    return left
 
 
 def shrink_boxes(
@@ -299,46 +319,63 @@ def shrink_into(
     """Fill `out` as `shrink_boxes` does; for kernels."""
     size = out.shape[1]
     total = np.empty(width.max() if len(width) else 1, np.float32)
+    pairs = np.empty_like(total)
+    least = np.float32(0.0)
+    most = np.float32(1.0)
     for i in range(len(y)):
         span = np.float64(high[i]) - np.float64(low[i])
-        factor = np.float32(1.0 / span) if span > 1e-37 else np.float32(0.0)
-        floor = low[i]
+        factor = np.float32(1.0 / span) if span > 1e-37 else least
         h = height[i]
         w = width[i]
-        whole = w % size == 0
-        step = w // size
         for row in range(size):
             top = row * h / size
             bottom = (row + 1) * h / size
-            first = int(top)
-            last = min(h, math.ceil(bottom))
             total[:w] = 0.0
-            for source in range(first, last):
+            for source in range(int(top), min(h, math.ceil(bottom))):
                 share = np.float32(min(bottom, source + 1.0) - max(top, np.float64(source)))
-                _stretch_row(strip, y[i] + source, x[i], w, floor, factor, share, total)
-            scale = np.float32(1.0 / ((bottom - top) * w / size))
-            if whole:
-                for column in range(size):
-                    value = np.float32(0.0)
-                    for k in range(column * step, (column + 1) * step):
-                        value += total[k]
-                    out[i, row, column] = min(value * scale, np.float32(1.0))
+                line = strip[y[i] + source, x[i] : x[i] + w]
+                for k in range(w):
+                    t = (line[k] - low[i]) * factor
+                    t = t if t > least else least  # noqa: FURB136 - so that NaN becomes 0
+                    t = t if t < most else most  # noqa: FURB136
+                    total[k] += t * share
+            scale = np.float32(size / ((bottom - top) * w))
+            if w % size == 0:
+                _sum_blocks(total[:w], w // size, scale, pairs, out[i, row])
             else:
-                for column in range(size):
-                    left = column * w / size
-                    right = (column + 1) * w / size
-                    value = np.float32(0.0)
-                    for k in range(int(left), min(w, math.ceil(right))):
-                        value += total[k] * np.float32(min(right, k + 1.0) - max(left, np.float64(k)))
-                    out[i, row, column] = min(value * scale, np.float32(1.0))
+                _sum_shares(total[:w], scale, out[i, row])
 
 
 @njit(nogil=True, cache=True)
-def _stretch_row(strip, row, x0, width, floor, factor, share, total):
-    """Add one stretched row, weighted by the share of it that counts."""
-    line = strip[row, x0 : x0 + width]
-    for k in range(width):
-        t = (line[k] - floor) * factor
-        t = t if t > 0 else np.float32(0.0)  # also for NaN
-        t = t if t < 1 else np.float32(1.0)
-        total[k] += t * share
+def _sum_blocks(total, step, scale, pairs, out):
+    """Sum each `step` neighbours."""
+    values = total
+    if step % 2 == 0:
+        # Pairs first, which become vector instructions.
+        step //= 2
+        for k in range(len(total) // 2):
+            pairs[k] = total[2 * k] + total[2 * k + 1]
+        values = pairs
+    if step == 2:
+        for column in range(len(out)):
+            out[column] = min((values[2 * column] + values[2 * column + 1]) * scale, np.float32(1.0))
+        return
+    for column in range(len(out)):
+        value = np.float32(0.0)
+        for k in range(column * step, (column + 1) * step):
+            value += values[k]
+        out[column] = min(value * scale, np.float32(1.0))
+
+
+@njit(nogil=True, cache=True)
+def _sum_shares(total, scale, out):
+    """Sum what falls into each pixel of `out`, of a pixel on a border the share that does."""
+    size = len(out)
+    w = len(total)
+    for column in range(size):
+        left = column * w / size
+        right = (column + 1) * w / size
+        value = np.float32(0.0)
+        for k in range(int(left), min(w, math.ceil(right))):
+            value += total[k] * np.float32(min(right, k + 1.0) - max(left, np.float64(k)))
+        out[column] = min(value * scale, np.float32(1.0))

@@ -1,7 +1,7 @@
 """What stands above the noise, and the noise itself: sigma-clipped background and rms of frames.
 
 The clip is that of `astropy.stats.sigma_clipped_stats` (median as centre, standard deviation as width,
-3 sigma, five rounds), but a frame's pixels are looked at once: they are counted in bins of a 32nd of a first
+3 sigma, five rounds), but a frame's pixels are looked at once: they are counted in bins of a 16th of a first
 guess of the noise, and the rounds of clipping run on the counts. What lies far outside keeps its exact sum
 and sum of squares in bins of an eighth of an octave, so that a dynamic range of any size costs no accuracy.
 Frames that bins cannot describe (few pixels, few distinct values) are sorted and clipped exactly.
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from radiowidgets.data.strips import Strip
-
 # Indices of some frames, pixels that hold them all, and their boxes: y, x, height, width.
 Chunk: TypeAlias = tuple[
     "NDArray[Any]",
@@ -40,12 +38,14 @@ Chunk: TypeAlias = tuple[
 SIGMA = 3.0
 MAX_ROUNDS = 5
 
-_PER_SIGMA = 32  # fine bins in one (first guess of the) sigma
-_REACH = 8  # sigmas covered by fine bins on either side of the first guess of the centre
-_FINE = 2 * _REACH * _PER_SIGMA
+_PER_SIGMA = 16  # fine bins in one (first guess of the) sigma
+_BELOW, _ABOVE = 8, 24  # sigmas covered by fine bins; sources stand above
+_FINE = (_BELOW + _ABOVE) * _PER_SIGMA
 _PER_OCTAVE = 8  # coarse bins beyond
 _COARSE = 128 * _PER_OCTAVE
 _SAMPLES = 1024  # pixels of the first guess
+_TOGETHER = 64  # frames of one task
+_IN_CACHE = 8  # overlapping frames of 256 pixels that fit into a processor's cache
 _EXACT_BELOW = 4096  # with fewer pixels than this sorting is quick, and bins are sparse
 
 
@@ -95,7 +95,7 @@ def measure_noise(
         raise ParameterError(f"max_rounds is {max_rounds!r}; give 1 or more, usually 5.")
     noise = NoiseTable(*(np.full(len(frames), np.nan, np.float32) for _ in range(3)))
     clip = functools.partial(_clip_chunk, sigma=float(sigma), max_rounds=int(max_rounds))
-    own = (strip_boxes(frames, strip) for strip in frames.strips())
+    own = boxes_in_strips(frames)
     if mesh == 1 or not frames.maps:  # images without a map have nothing round them
         for indices, *columns in map_chunks(clip, own, client=client, progress=progress):
             for values, column in zip(noise, columns, strict=True):
@@ -110,17 +110,48 @@ def measure_noise(
     return noise
 
 
-def strip_boxes(frames: FrameSet, strip: Strip) -> Chunk:
-    """Return the indices of a strip's frames, its pixels, and the boxes in it: y, x, height, width."""
-    chosen = strip.indices
-    y, x = frames.y[chosen] - np.int32(strip.y0), frames.x[chosen] - np.int32(strip.x0)
-    return chosen, strip.pixels, y, x, frames.height[chosen], frames.width[chosen]
+def boxes_in_strips(frames: FrameSet) -> Iterator[Chunk]:
+    """Yield all frames in one pass over their maps, some at a time, as kernels take them.
+
+    A small map is a single strip, so strips are shared out further: every core shall have work.
+    """
+    for strip in frames.strips():
+        y, x, width = (column[strip.indices] for column in (frames.y, frames.x, frames.width))
+        # In columns a few frames wide, from below: what two rows of frames share is still in the cache.
+        order = strip.indices[np.lexsort((x, y, x // (_IN_CACHE // 2 * max(1, int(np.median(width))))))]
+        for start in range(0, len(order), _TOGETHER):
+            chosen = order[start : start + _TOGETHER]
+            y, x = frames.y[chosen] - np.int32(strip.y0), frames.x[chosen] - np.int32(strip.x0)
+            height, width = frames.height[chosen], frames.width[chosen]
+            low, high = int(y.min()), int((y + height).max())
+            yield chosen, strip.pixels[low:high], y - np.int32(low), x, height, width
+
+
+def small_pieces(chunk: Chunk) -> Iterator[Chunk]:
+    """Share a chunk out in pieces that fit into the processor's cache, for work in several steps."""
+    chosen, pixels, y, x, height, width = chunk
+    for start in range(0, len(chosen), _IN_CACHE):
+        part = slice(start, start + _IN_CACHE)
+        yield chosen[part], pixels, y[part], x[part], height[part], width[part]
+
+
+def clip_frames(
+    strip: NDArray[np.float32],
+    y: NDArray[np.int32],
+    x: NDArray[np.int32],
+    height: NDArray[np.int32],
+    width: NDArray[np.int32],
+    *,
+    sigma: float = SIGMA,
+    max_rounds: int = MAX_ROUNDS,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Return background, rms and blank fraction of boxes of one array; see `clip_boxes`."""
+    background, rms, valid = clip_boxes(strip, y, x, height, width, sigma=sigma, max_rounds=max_rounds)
+    return background, rms, _blank_fraction(valid, height, width)
 
 
 def _clip_chunk(chunk: Chunk, sigma: float, max_rounds: int) -> tuple[Any, ...]:
-    indices, strip, *boxes = chunk
-    background, rms, valid = clip_boxes(strip, *boxes, sigma=sigma, max_rounds=max_rounds)
-    return indices, background, rms, _blank_fraction(valid, *boxes[2:])
+    return chunk[0], *clip_frames(*chunk[1:], sigma=sigma, max_rounds=max_rounds)
 
 
 def _blank_chunk(chunk: Chunk) -> tuple[Any, ...]:
@@ -254,13 +285,13 @@ def _clip_by_counts(  # noqa: PLR0913 - kernels take arrays one by one
     strip, y, x, height, width, samples, sample_counts, sigma, max_rounds, background, rms, valid, exact
 ):
     """Clip each box on the counts of its pixels; boxes that counts cannot describe are marked in `exact`."""
-    counts = np.empty((4, _FINE + 2), np.int32)
+    counts = np.empty((4, _FINE + 2), np.uint32)
     beyond = np.empty((2, _COARSE, 3))
     size = _FINE + 2 * _COARSE
     bins = np.empty((size, 3))
     edges = np.empty(size + 1)
     total = np.empty((size + 1, 3))
-    index = np.empty(max(1, width.max() if len(width) else 1), np.int32)
+    index = np.empty(max(1, width.max() if len(width) else 1), np.uint32)
     for i in range(len(y)):
         n = sample_counts[i]
         if n < 64:
@@ -280,7 +311,7 @@ def _clip_by_counts(  # noqa: PLR0913 - kernels take arrays one by one
         for k in range(1, _FINE + 1):
             counts[0, k] += counts[1, k] + counts[2, k] + counts[3, k]
         filled = 0
-        for k in range(1 + (_REACH - 2) * _PER_SIGMA, 1 + (_REACH + 2) * _PER_SIGMA):
+        for k in range(1 + (_BELOW - 2) * _PER_SIGMA, 1 + (_BELOW + 2) * _PER_SIGMA):
             if counts[0, k] > 0:
                 filled += 1
         bins_n = _join(counts[0], beyond, used, bins, edges, total)
@@ -300,10 +331,12 @@ def _count(strip, y0, x0, height, width, centre, per_unit, scale, counts, beyond
 
     Returns the number of coarse bins used on either side; only those are valid.
     """
-    low = np.float32(-1.0)
-    high = np.float32(_FINE)
-    offset = np.float32(_REACH * _PER_SIGMA)
+    low = np.float32(0.0)
+    high = np.float32(_FINE + 1)
+    offset = np.float32(_BELOW * _PER_SIGMA + 1)
+    first, second, third, fourth = counts
     used = 0
+    outside = np.int64(0)
     for row in range(y0, y0 + height):
         line = strip[row, x0 : x0 + width]
         # In two loops, because the first, without a branch, becomes vector instructions.
@@ -311,40 +344,44 @@ def _count(strip, y0, x0, height, width, centre, per_unit, scale, counts, beyond
             t = (line[k] - centre) * per_unit + offset
             t = t if t > low else low  # noqa: FURB136 - so that NaN becomes low
             t = t if t < high else high  # noqa: FURB136
-            index[k] = np.int32(math.floor(t)) + np.int32(1)
-        outside = counts[0, 0] + counts[0, _FINE + 1]
+            index[k] = np.uint32(np.int32(t))
         # Four tables in turn: neighbours share a bin, and a counter cannot be raised twice in a row at speed.
         end = width - width % 4
         for k in range(0, end, 4):
-            counts[0, index[k]] += 1
-            counts[1, index[k + 1]] += 1
-            counts[2, index[k + 2]] += 1
-            counts[3, index[k + 3]] += 1
+            first[index[k]] += np.uint32(1)
+            second[index[k + 1]] += np.uint32(1)
+            third[index[k + 2]] += np.uint32(1)
+            fourth[index[k + 3]] += np.uint32(1)
         for k in range(end, width):
-            counts[0, index[k]] += 1
-        for k in range(1, 4):
-            counts[0, 0] += counts[k, 0] + counts[k, _FINE + 1]
-            counts[k, 0] = 0
-            counts[k, _FINE + 1] = 0
-        if counts[0, 0] + counts[0, _FINE + 1] > outside:
-            for k in range(width):
-                if 0 < index[k] <= _FINE:
-                    continue
-                value = line[k]
-                if not math.isfinite(value):
-                    continue
-                z = (np.float64(value) - np.float64(centre)) / scale
-                side = 1 if z > 0 else 0
-                # A value on the very border may belong to either side of it by rounding: it is put outside.
-                u = max(abs(z) / _REACH, 1.0)
-                b = min(int(math.log2(u) * _PER_OCTAVE), _COARSE - 1)
-                while used <= b:
-                    beyond[0, used, :] = 0.0
-                    beyond[1, used, :] = 0.0
-                    used += 1
-                beyond[side, b, 0] += 1.0
-                beyond[side, b, 1] += z
-                beyond[side, b, 2] += z * z
+            first[index[k]] += np.uint32(1)
+        seen = np.int64(0)
+        for k in range(4):
+            seen += np.int64(counts[k, 0]) + np.int64(counts[k, _FINE + 1])
+        if seen > outside:
+            outside = seen
+            used = _count_beyond(line, centre, scale, index, beyond, used)
+    return used
+
+
+@njit(nogil=True, cache=True)
+def _count_beyond(line, centre, scale, index, beyond, used):
+    """Count those pixels of a row that the fine bins do not hold."""
+    for k in range(len(line)):
+        value = line[k]
+        if 0 < index[k] <= _FINE or not math.isfinite(value):
+            continue
+        z = (np.float64(value) - np.float64(centre)) / scale
+        side = 1 if z > 0 else 0
+        # A value on the very border may belong to either side of it by rounding: it is put outside.
+        u = max(z / _ABOVE if z > 0 else -z / _BELOW, 1.0)
+        b = min(int(math.log2(u) * _PER_OCTAVE), _COARSE - 1)
+        while used <= b:
+            beyond[0, used, :] = 0.0
+            beyond[1, used, :] = 0.0
+            used += 1
+        beyond[side, b, 0] += 1.0
+        beyond[side, b, 1] += z
+        beyond[side, b, 2] += z * z
     return used
 
 
@@ -354,12 +391,12 @@ def _join(fine, beyond, used, bins, edges, total):
     width = 1.0 / _PER_SIGMA
     n = 0
     for b in range(used - 1, -1, -1):
-        edges[n] = -_REACH * 2.0 ** ((b + 1) / _PER_OCTAVE)
+        edges[n] = -_BELOW * 2.0 ** ((b + 1) / _PER_OCTAVE)
         for j in range(3):
             bins[n, j] = beyond[0, b, j]
         n += 1
     for k in range(_FINE):
-        edges[n] = -_REACH + k * width
+        edges[n] = -_BELOW + k * width
         count = np.float64(fine[k + 1])
         middle = edges[n] + 0.5 * width
         bins[n, 0] = count
@@ -368,13 +405,13 @@ def _join(fine, beyond, used, bins, edges, total):
         bins[n, 2] = count * (middle * middle - width * width / 12.0)
         n += 1
     for b in range(used):
-        edges[n] = _REACH * 2.0 ** (b / _PER_OCTAVE)
+        edges[n] = _ABOVE * 2.0 ** (b / _PER_OCTAVE)
         for j in range(3):
             bins[n, j] = beyond[1, b, j]
         n += 1
-    edges[n] = _REACH * 2.0 ** (used / _PER_OCTAVE)
+    edges[n] = _ABOVE * 2.0 ** (used / _PER_OCTAVE)
     # From the middle outwards, or the square of one far outlier would drown all that comes after it.
-    middle_bin = used + _FINE // 2
+    middle_bin = used + _BELOW * _PER_SIGMA
     for j in range(3):
         total[middle_bin, j] = 0.0
         for k in range(middle_bin, n):

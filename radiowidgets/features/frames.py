@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from radiowidgets.data.preprocess import shrink_into
-from radiowidgets.data.sources import measure_noise, strip_boxes
+from radiowidgets.data.sources import boxes_in_strips, measure_noise
 from radiowidgets.features.structure import (
     AREA,
     FLOOD,
@@ -111,7 +111,7 @@ COMPLEXITY = STARLET + SCALES
 
 
 def frame_features(
-    frames: FrameSet, progress: str | Progress | None = None, *, client: Any = None
+    frames: FrameSet, progress: str | Progress | None = None, *, client: Any = None, fill: bool = True
 ) -> pd.DataFrame:
     """Measure the features of every frame in one pass over its pixels.
 
@@ -123,6 +123,8 @@ def frame_features(
         Text of a progress bar, or a function that is told how many chunks are done, and of how many.
     client
         A `dask.distributed.Client` to work on, instead of threads.
+    fill
+        False leaves frames that tell nothing as NaN, for tables that are put together before `fill_features`.
 
     Returns
     -------
@@ -154,10 +156,15 @@ def frame_features(
     for indices, block, block_told in map_chunks(_describe_chunk, chunks, client=client, progress=progress):
         values[indices] = block
         told[indices] = block_told
-    if told.any():
-        values[~told] = np.median(values[told], axis=0)
+    values[~told] = np.nan
     values[:, BLANK_FRACTION] = own.blank_fraction
-    return pd.DataFrame(values, index=pd.Index(frames.frame_ids, name="frame_id"), columns=list(FEATURES))
+    table = pd.DataFrame(values, index=pd.Index(frames.frame_ids, name="frame_id"), columns=list(FEATURES))
+    return fill_features(table) if fill else table
+
+
+def fill_features(features: pd.DataFrame) -> pd.DataFrame:
+    """Give frames that tell nothing the medians of the others (0 where none tells anything)."""
+    return features.fillna(features.median()).fillna(0.0).astype(np.float32)
 
 
 def comparable_features(features: pd.DataFrame) -> pd.DataFrame:
@@ -183,11 +190,10 @@ def _chunks(frames: FrameSet, own: NoiseTable, wide: NoiseTable) -> Iterator[tup
         area = frames.maps[name].beam_area_pixels if name in frames.maps else None
         if area is not None and math.isfinite(area) and area > 0:
             fwhm[code] = math.sqrt(area / BEAM_FACTOR)
-    for strip in frames.strips():
-        i = strip.indices
+    for chunk in boxes_in_strips(frames):
+        i = chunk[0]
         noise = own.background[i], own.rms[i], wide.background[i], wide.rms[i]
-        columns = np.column_stack(noise).astype(np.float64)
-        yield *strip_boxes(frames, strip), columns, fwhm[frames.map_codes[i]]
+        yield *chunk, np.column_stack(noise).astype(np.float64), fwhm[frames.map_codes[i]]
 
 
 def _describe_chunk(chunk: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -6,7 +6,8 @@ from astropy.stats import sigma_clipped_stats
 from astropy.visualization import ZScaleInterval
 from scipy import ndimage
 
-from radiowidgets.data.frames import FrameSet
+from radiowidgets.data.frames import FrameSet, cut_windows
+from radiowidgets.data.maps import SkyMap
 from radiowidgets.data.preprocess import network_input, shrink_boxes, zscale_limits
 from radiowidgets.errors import ParameterError
 
@@ -137,3 +138,17 @@ def test_bad_parameters(options, word):
 
 def test_no_frames():
     assert network_input(FrameSet.from_images([]), 16).shape == (0, 16, 16, 1)
+
+
+@pytest.mark.parametrize("stretch", ["zscale", "sigma", "minmax"])
+def test_noise_is_measured_in_the_same_pass(stretch):
+    rng = np.random.default_rng(6)
+    pixels = sky(rng, (300, 400))
+    pixels[:50, :70] = np.nan
+    alone = cut_windows(SkyMap.from_array(pixels, name="a"), 64)
+    together = cut_windows(SkyMap.from_array(pixels, name="a"), 64)
+    noise = alone.noise
+    expected = network_input(alone, 32, stretch)
+    assert np.array_equal(network_input(together, 32, stretch, measure=True), expected)
+    for ours, theirs in zip(together.noise, noise, strict=True):
+        assert np.array_equal(ours, theirs, equal_nan=True)

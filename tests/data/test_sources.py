@@ -66,6 +66,16 @@ def test_emission_that_fills_much_of_the_frame():
     assert_like_astropy(images, within=0.03)
 
 
+def test_large_frames():
+    rng = np.random.default_rng(12)
+    white = rng.normal(size=(256, 256))
+    lines = np.where(np.arange(300)[:, np.newaxis] % 16 < 3, 5, 0) + rng.normal(size=(300, 256))
+    blank = sky_noise(rng, (260, 280))
+    blank[1::2, :50] = np.nan
+    for image, within in ((white, 0.001), (lines, 0.01), (blank, 0.001)):
+        assert_like_astropy([image], within=within)
+
+
 def test_values_of_few_levels_are_clipped_exactly():
     rng = np.random.default_rng(3)
     levels = rng.normal(size=(128, 128)).round() * 2.0
