@@ -7,9 +7,10 @@ import sys
 import warnings
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import radiowidgets
-from radiowidgets.errors import DataError, ParameterError, RadioWidgetsError
+from radiowidgets.errors import DataError, MapError, ParameterError, RadioWidgetsError
 
 EXAMPLES = """\
 examples:
@@ -30,6 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"radiowidgets {radiowidgets.__version__}")
+    parser.add_argument("--debug", action="store_true", help="show where an unexpected error comes from")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     ranking = commands.add_parser(
@@ -47,6 +49,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--step", type=int, help="distance between frames in pixels (default: half of the size)"
     )
     ranking.add_argument("--seed", type=int, default=0, help="seed of the ranking (default 0)")
+    ranking.add_argument(
+        "--skip-unreadable", action="store_true", help="name maps that cannot be read, rank the rest"
+    )
     ranking.add_argument("--quiet", action="store_true", help="no progress bar, no table")
     ranking.set_defaults(call=rank_maps)
 
@@ -103,7 +108,17 @@ def rank_maps(options: argparse.Namespace) -> None:
     from radiowidgets.data.maps import SkyMap
     from radiowidgets.run import Run
 
-    skies = [SkyMap.open(path) for path in options.maps]
+    skies, unread = [], []
+    for path in options.maps:
+        try:
+            skies.append(SkyMap.open(path))
+        except MapError as error:
+            unread.append(error)
+    for reason in unread if options.skip_unreadable else ():
+        print(f"skipped: {reason}", file=sys.stderr)
+    if unread and not (options.skip_unreadable and skies):
+        more = f" ({len(unread)} of {len(options.maps)} cannot be read; --skip-unreadable ranks the others)"
+        raise MapError(f"{unread[0]}{more if len(options.maps) > 1 else ''}")
     if not options.quiet:
         for sky in skies:
             for note in sky.notes:
@@ -136,8 +151,12 @@ def review_run(options: argparse.Namespace) -> None:
     arguments = [*QUIET_LAB, *(argument for argument in options.lab if argument != "--")]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         arguments.append("--allow-root")
-    os.chdir(run.path)
-    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", notebook.name, *arguments])  # noqa: S606
+    here = Path.cwd()
+    place = notebook.resolve()
+    if not place.is_relative_to(here):  # JupyterLab shows only what lies below its root
+        here = place.parent
+        os.chdir(here)
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", str(place.relative_to(here)), *arguments])  # noqa: S606
 
 
 def _notebook(name: str) -> dict[str, object]:
@@ -169,8 +188,9 @@ def export_run(options: argparse.Namespace) -> None:
     from radiowidgets.run import Run
 
     run = Run.open(options.run)
+    chosen = run.selection(min_interest=options.min_interest, top=options.top)
     path = run.export(options.output, options.format, min_interest=options.min_interest, top=options.top)
-    print(f"wrote {path}")
+    print(f"wrote {len(chosen)} of {len(run)} frames to {path}")
 
 
 def list_data(options: argparse.Namespace) -> None:
@@ -240,6 +260,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (RadioWidgetsError, OSError, MemoryError) as error:
         text = " ".join(str(error).split()) or type(error).__name__
         print(f"radiowidgets: {text}", file=sys.stderr)
+        return 1
+    except Exception as error:
+        if options.debug:
+            raise
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        print(f"radiowidgets: this is a fault of ours ({text}); --debug tells more.", file=sys.stderr)
         return 1
     return 0
 

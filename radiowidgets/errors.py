@@ -7,6 +7,10 @@ from typing import Any
 class RadioWidgetsError(Exception):
     """Base of every error that radiowidgets raises on purpose."""
 
+    def _render_traceback_(self) -> list[str]:
+        """Notebooks show the line that says what to do; ``%debug`` still tells the whole story."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class ParameterError(RadioWidgetsError, ValueError):
     """An argument is outside what the function accepts."""

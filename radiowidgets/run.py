@@ -9,8 +9,10 @@ embedding and base scores, under ``build.lock``; reviewing takes no lock and wri
 import datetime as dt
 import hashlib
 import importlib.metadata
+import json
 import os
 import re
+import shutil
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,14 +27,16 @@ import yaml
 import radiowidgets
 from radiowidgets.data.frames import FrameSet
 from radiowidgets.data.maps import SkyMap
-from radiowidgets.errors import RunError
+from radiowidgets.errors import ParameterError, RunError
 from radiowidgets.exchange.regions import write_table
-from radiowidgets.features.frames import frame_features
+from radiowidgets.features.frames import fill_features, frame_features
 from radiowidgets.labels.log import LabelLog
 from radiowidgets.labels.schema import DEFAULT_SCHEMA, Schema
-from radiowidgets.ranking.isolation import rank
+from radiowidgets.ranking.active import learn_from_ratings
+from radiowidgets.ranking.isolation import rank, ranking_values, score_table
 
 FORMAT = 1
+HIGHEST_INTEREST = 5
 CHUNK = 2048  # frames in one step of a build: belongs to the run, not to the workers
 NOISE = ["background", "rms", "blank_fraction"]
 
@@ -136,6 +140,8 @@ class Run:
         The result is the same as that of `create` to the last byte, however often it was stopped.
         """
         run = cls._start(path, frames, None, None, {**(parameters or {}), "seed": seed})
+        if all((run.path / f"{name}.parquet").exists() for name in ("frames", "features", "scores")):
+            return run  # nothing is left to do
         with run._building():
             noise, features = run._measure(progress)
             frames.set_noise(*(noise[column].to_numpy() for column in noise))
@@ -265,8 +271,13 @@ class Run:
         """Return one row a frame: geometry, position, score, rank, tags and interest of all annotators.
 
         Tags are the union over annotators, joined by ``;``; interest is the mean over those who rated.
+
+        Parameters
+        ----------
+        scores : DataFrame, optional
+            Default: `order`, the ranking as this annotator last saw it in Review; ``run.scores`` is the first one.
         """
-        order = self.scores if scores is None else scores
+        order = self.order if scores is None else scores
         table = self.frames.table[["frame_id", "map", "x", "y", "width", "height", "ra", "dec"]].copy()
         table["score"] = order["score"].reindex(table["frame_id"]).to_numpy()
         table["rank"] = order["rank"].reindex(table["frame_id"]).to_numpy()
@@ -275,7 +286,9 @@ class Run:
         for frame_id, given in zip(labels["frame_id"], labels["tags"], strict=True):
             tags.setdefault(frame_id, set()).update(given)
         table["tags"] = [";".join(sorted(tags.get(frame_id, ()))) for frame_id in table["frame_id"]]
-        table["interest"] = self.ratings.reindex(table["frame_id"]).to_numpy()
+        interest = self.ratings.reindex(table["frame_id"]).to_numpy()
+        whole = np.isnan(interest) | (interest == np.round(interest))
+        table["interest"] = pd.array(interest, dtype="Int64" if whole.all() else "Float64")
         return table
 
     def export(
@@ -303,17 +316,75 @@ class Run:
         Path
             The file.
         """
+        return write_table(self.selection(min_interest=min_interest, top=top), path, format, self.frames)
+
+    def selection(self, *, min_interest: float | None = None, top: int | None = None) -> pd.DataFrame:
+        """Return the rows of `table` in rank order: rated at least so, or the first `top`, or all."""
+        if top is not None and top < 0:
+            raise ParameterError(f"top is {top}; give a number of frames from 0.")
+        if min_interest is not None and not 0 <= min_interest <= HIGHEST_INTEREST:
+            raise ParameterError(
+                f"min_interest is {min_interest}; give a rating from 0 to {HIGHEST_INTEREST}."
+            )
         table = self.table().sort_values("rank", kind="stable", ignore_index=True)
         if min_interest is not None:
-            table = table[table["interest"] >= min_interest]
-        if top is not None:
-            table = table.head(top)
-        return write_table(table, path, format, self.frames)
+            table = table[(table["interest"] >= min_interest).fillna(False).astype(bool)]
+        return table if top is None else table.head(top)
+
+    def rerank(self, ratings: Mapping[str, float] | pd.Series) -> pd.DataFrame:
+        """Return the base scores moved by `ratings` (interest by frame_id); frames without sky stay last.
+
+        See `radiowidgets.ranking.active.learn_from_ratings`. ``attrs["learnt"]`` says in words what was done.
+        """
+        values, _ = ranking_values(self.frames, self.embedding, self.features)
+        score = self.scores["score"].to_numpy(np.float64, copy=True)
+        seen, ids = score > 0, np.asarray(self.frames.frame_ids)
+        seed = int(self.about.get("ranking", {}).get("seed", 0))
+        score[seen], learnt = learn_from_ratings(values[seen], score[seen], ids[seen], ratings, seed=seed)
+        table = score_table(ids, score)
+        table.attrs["learnt"] = learnt
+        return table
+
+    @property
+    def order(self) -> pd.DataFrame:
+        """Scores and ranks as this annotator last saw them: of their last re-ranking, else the base scores."""
+        session = self.recall()["session"]
+        try:
+            scores = self.session_scores(session) if session else None
+        except RunError:  # a damaged order is no reason to show none
+            scores = None
+        if scores is None or not np.array_equal(scores.index, self.scores.index):
+            return self.scores
+        return scores
+
+    def recall(self) -> dict[str, Any]:
+        """Return what was remembered for this annotator: the ``view`` of Review, and whose ``session`` is the order."""
+        try:
+            memory = json.loads(self._memory.read_text("utf-8"))
+        except (OSError, ValueError):
+            memory = None
+        memory = memory if isinstance(memory, dict) else {}
+        view, session = memory.get("view"), memory.get("session")
+        return {
+            "view": view if isinstance(view, dict) else {},
+            "session": session if isinstance(session, str) else None,
+        }
+
+    def remember(self, **what: Any) -> None:
+        """Keep `view` or `session` for the next time: a comfort, so that a full disk is no error here."""
+        try:
+            _write_whole(self._memory, json.dumps({**self.recall(), **what}).encode())
+        except RunError:
+            return
+
+    @property
+    def _memory(self) -> Path:
+        return self.path / "labels" / "views" / f"{_slug(self.labels.annotator)}.json"
 
     def session_scores(self, session: str) -> pd.DataFrame | None:
         """Scores of one review session, or None."""
-        place = self.path / "scores" / f"{_slug(session)}.parquet"
-        return pd.read_parquet(place).set_index("frame_id") if place.exists() else None
+        name = f"scores/{_slug(session)}.parquet"
+        return _read_table(self.path, name).set_index("frame_id") if (self.path / name).exists() else None
 
     def write_session_scores(self, session: str, scores: pd.DataFrame) -> Path:
         """Keep the order of a review session beside the base scores, which are never overwritten."""
@@ -377,7 +448,7 @@ class Run:
             if place.exists():
                 part = pd.read_parquet(place)
             else:
-                part = frame_features(chunk).reset_index()
+                part = frame_features(chunk, fill=False).reset_index()
                 for name in NOISE:  # under another name, as a feature may be called the same
                     part[f"noise {name}"] = getattr(chunk.noise, name)
                 _write_whole(place, part.to_parquet(index=False))
@@ -386,14 +457,10 @@ class Run:
         bar.close()
         table = pd.concat(parts, ignore_index=True).set_index("frame_id")
         noise = table[[f"noise {name}" for name in NOISE]]
-        return noise, table.drop(columns=noise.columns)
+        return noise, fill_features(table.drop(columns=noise.columns))
 
     def _forget_parts(self) -> None:
-        folder = self.path / "parts"
-        for place in folder.glob("*.parquet") if folder.exists() else ():
-            place.unlink()
-        if folder.exists():
-            folder.rmdir()
+        shutil.rmtree(self.path / "parts", ignore_errors=True)
 
     def _write_frames(self) -> None:
         place = self.path / "frames.parquet"
@@ -473,6 +540,11 @@ def _read_about(path: Path) -> dict[str, Any]:
     sections = {"frames": dict, "maps": dict, "parameters": dict}
     if not isinstance(about, dict) or any(not isinstance(about.get(k), kind) for k, kind in sections.items()):
         raise RunError(f"{place} lacks one of {', '.join(sections)}; restore it from a copy.")
+    for name, entry in about["maps"].items():
+        if not isinstance(entry, dict) or not all(
+            isinstance(entry.get(k), str) for k in ("path", "absolute", "fingerprint")
+        ):
+            raise RunError(f"{place} does not tell where the map {name!r} is; restore it from a copy.")
     if about.get("format") != FORMAT:
         raise RunError(
             f"{place} has format {about.get('format')!r}; this version reads {FORMAT}. Update radiowidgets."
@@ -484,7 +556,13 @@ def _make_folder(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise RunError(f"{path} is a file; a run is a folder, so choose another name.")
     if path.is_dir() and not (path / "run.yaml").exists():
-        others = sorted({entry.name for entry in path.iterdir()} - {"build.lock", "maps"})
+        # What a run leaves that was stopped before its run.yaml stood is no reason to go elsewhere.
+        ours = {"build.lock", "maps", "pixels.zarr", "schema.yaml"}
+        others = sorted(
+            entry.name
+            for entry in path.iterdir()
+            if entry.name not in ours and not entry.name.endswith(".part")
+        )
         if others:
             raise RunError(f"{path} holds other things ({others[0]}, ...) and no run; choose another folder.")
     try:
@@ -530,8 +608,6 @@ def _now() -> str:
 @contextmanager
 def _drafted(place: Path, shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[Any]:
     """Yield a float32 Zarr array that stands at `place` once it is filled, whole or not at all."""
-    import shutil
-
     import zarr
 
     draft = place.with_name(f".{place.name}.{os.getpid()}.part")
@@ -560,7 +636,12 @@ def _read_table(path: Path, name: str) -> pd.DataFrame:
     place = path / name
     if not place.exists():
         raise RunError(f"{path} was never finished: {name} is missing. Run the same build again to go on.")
-    return pd.read_parquet(place)
+    try:
+        return pd.read_parquet(place)
+    except (OSError, ValueError) as error:  # pyarrow's errors are among these
+        raise RunError(
+            f"{place} is damaged ({' '.join(str(error).split())[:80]}); restore it or build the run anew."
+        ) from error
 
 
 def _map_entry(run: Path, place: Path, fingerprint: str, hdu: int | str | None = None) -> dict[str, Any]:

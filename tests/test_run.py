@@ -152,7 +152,11 @@ def test_a_second_builder_is_told_and_a_dead_one_is_cleared(tmp_path, frames):
     )  # reviewers are not disturbed
 
 
-def test_build_equals_create(tmp_path, saved):
+def test_build_equals_create(tmp_path, monkeypatch):
+    monkeypatch.setattr("radiowidgets.run.CHUNK", 20)
+    pixels = noisy_sky().pixels.copy()
+    pixels[:, 250:] = np.nan  # frames that tell nothing, in some chunks only
+    saved = rw.SkyMap.open(rw.SkyMap.from_array(pixels, name="field").write(tmp_path / "field.fits"))
     frames = rw.cut_windows(saved, size=64)
     built = rw.Run.build(tmp_path / "built", frames, progress=False)
     created = rw.Run.create(tmp_path / "created", rw.cut_windows(saved, size=64))
@@ -205,6 +209,47 @@ def test_a_build_killed_in_the_middle_goes_on_to_the_same_bytes(tmp_path, saved,
     assert not (tmp_path / "killed" / "parts").exists()
 
 
+def test_what_a_killed_build_leaves_is_no_obstacle(tmp_path, saved, monkeypatch):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / ".run.yaml.17.part").write_text("half")
+    frames = rw.cut_windows(saved, size=64)
+
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("radiowidgets.run.rank", stop)
+    with pytest.raises(KeyboardInterrupt):
+        rw.Run.build(folder, frames, progress=False)
+    (folder / "parts" / ".features-000000000.parquet.17.part").write_bytes(b"half")
+    monkeypatch.undo()
+    rw.Run.build(folder, frames, progress=False)
+    assert not (folder / "parts").exists()
+    monkeypatch.setattr("radiowidgets.run.frame_features", stop)  # nothing is measured again
+    assert len(rw.Run.build(folder, rw.cut_windows(saved, size=64), progress=False)) == len(frames)
+
+
+@pytest.mark.parametrize("name", ["frames", "features", "scores"])
+def test_a_damaged_table_is_one_line(tmp_path, frames, name):
+    rw.Run.create(tmp_path / "run", frames)
+    place = tmp_path / "run" / f"{name}.parquet"
+    place.write_bytes(place.read_bytes()[:200])
+    with pytest.raises(RunError, match=f"{name}.parquet is damaged"):
+        getattr(rw.Run.open(tmp_path / "run"), name)
+
+
+def test_exports_follow_the_order_that_was_last_seen(tmp_path, frames):
+    run = rw.Run.create(tmp_path / "run", frames, annotator="ada")
+    ids = list(run.frames.frame_ids)
+    table = run.rerank({ids[0]: 5, ids[1]: 0, ids[2]: 4, ids[3]: 0})
+    run.write_session_scores("later", table)
+    run.remember(session="later")
+    csv = pd.read_csv(rw.Run.open(tmp_path / "run", annotator="ada").export(tmp_path / "a.csv"))
+    assert list(csv["frame_id"]) == list(table.sort_values("rank").index)
+    other = pd.read_csv(rw.Run.open(tmp_path / "run", annotator="bob").export(tmp_path / "b.csv"))
+    assert list(other["frame_id"]) == list(run.scores.sort_values("rank").index)
+
+
 def test_exports_hold_what_was_said(tmp_path, frames):
     run = rw.Run.create(tmp_path / "run", frames, annotator="ada")
     ids = list(run.table().nsmallest(3, "rank")["frame_id"])
@@ -250,4 +295,4 @@ def test_regions_without_sky_coordinates_are_in_pixels_and_text_is_made_safe(tmp
     frame = run.frames[run.frames.index_of(first)]
     np.testing.assert_allclose(region.vertices.x[0], frame.x - 0.5, atol=1e-3)
     assert "{" not in region.meta["text"] and "text" in region.meta["text"]
-    assert len(Regions.read(str(run.export(tmp_path / "none.reg", min_interest=5.5)), format="ds9")) == 0
+    assert len(Regions.read(str(run.export(tmp_path / "none.reg", top=0)), format="ds9")) == 0

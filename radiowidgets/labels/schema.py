@@ -19,7 +19,7 @@ from radiowidgets.labels.events import check_name, check_tag
 RESERVED_KEYS = frozenset(
     {"ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End", "PageUp", "PageDown"}
     | {"Enter", "Escape", "Tab", "Backspace", "Delete"}
-    | set(" ?012345bnru")
+    | set(" ?012345binru")
 )
 
 MAX_FILE_BYTES = 2**20

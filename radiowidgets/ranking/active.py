@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from radiowidgets.errors import ParameterError
+
 FULL_WEIGHT = (
     80  # ratings after which the order follows the ratings alone; a tenth of the frames where that is less
 )
@@ -45,7 +47,13 @@ def learn_from_ratings(
     note : str
         What was done, in words.
     """
-    ratings = pd.Series(dict(labels), dtype=float).dropna()
+    try:
+        ratings = pd.Series(dict(labels), dtype=float).dropna()
+    except (TypeError, ValueError) as error:
+        raise ParameterError("labels must give each frame_id a number from 0 to 5, or None.") from error
+    if ((ratings < 0) | (ratings > HIGHEST)).any():
+        worst = ratings[(ratings < 0) | (ratings > HIGHEST)]
+        raise ParameterError(f"the rating of {worst.index[0]} is {worst.iloc[0]:g}; give 0 to {HIGHEST:g}.")
     rows = pd.Index(ids).get_indexer(ratings.index)
     ratings, rows = ratings[rows >= 0].to_numpy(), rows[rows >= 0]
     if len(rows) == 0:
@@ -67,7 +75,7 @@ def learn_from_ratings(
     predicted = 0.5 * predicted + 0.5 * _share_below(ridge.predict(spread))
     weight = min(1.0, len(rows) / max(10.0, min(FULL_WEIGHT, 0.1 * len(values))))
     score = (1 - weight) * _share_below(base) + weight * predicted
-    return score, f"{len(rows)} ratings count for {weight:.0%}"
+    return score, f"your {len(rows)} ratings count for {weight:.0%}, the first ranking for {1 - weight:.0%}"
 
 
 def _share_below(values: np.ndarray) -> np.ndarray:

@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 
 from radiowidgets.errors import ParameterError
-from radiowidgets.features.frames import frame_features
+from radiowidgets.features.frames import comparable_features, frame_features
 from radiowidgets.ranking.active import learn_from_ratings
 
 TREES = 200
 CONTAMINATION = 0.001
 FEW = 10  # frames below which a forest says nothing
 BLANK = 0.9  # a frame blank beyond this share has no sky to rank
+PADDING = 1e-3  # of a map's typical noise: what is smoother was filled in
 
 
 def rank(
@@ -50,7 +51,7 @@ def rank(
     contamination : float
         Share of the frames marked in the column ``outlier``; it does not change the scores.
     max_samples : float or int, optional
-        Share (below 1) or number of frames that each tree sees. Default: 0.02 n, but never below
+        Share (a float below 1) or number of frames that each tree sees. Default: 0.02 n, but never below
         min(n, 256), since a tree of very few frames cannot isolate anything.
 
     Returns
@@ -58,7 +59,7 @@ def rank(
     DataFrame
         Indexed by frame_id in the order of `frames`; ``score`` in [0, 1], larger = more anomalous; ``rank``
         from 1, ties by frame_id; ``outlier``. ``attrs["method"]`` says how, ``attrs["blank"]`` how many
-        frames had no sky and stand last with score 0.
+        frames had no sky (blank, or as smooth as padding) and stand last with score 0.
 
     Raises
     ------
@@ -66,13 +67,8 @@ def rank(
         If a shape or a value does not fit.
     """
     ids = np.asarray(frames.frame_ids)
-    if embedding is None:
-        table = frame_features(frames) if features is None else features.reindex(ids)
-        values = table.to_numpy(np.float64)
-        inputs = "frame features"
-    else:
-        values = np.asarray(embedding, dtype=np.float64)
-        inputs = "embedding"
+    _check_forest(seed, trees, contamination, max_samples)
+    values, inputs = ranking_values(frames, embedding, features)
     if values.ndim != 2 or len(values) != len(ids):
         raise ParameterError(
             f"The {inputs} have shape {values.shape}; {len(ids)} frames need ({len(ids)}, d)."
@@ -83,10 +79,7 @@ def rank(
             f"The {inputs} of {len(bad)} of {len(ids)} frames are not finite (first: {bad[0]}); "
             "replace what is missing or leave those frames out."
         )
-    if not 0 < contamination <= 0.5:
-        raise ParameterError(f"contamination is {contamination!r}; give a share above 0 and up to 0.5.")
-
-    seen = (frames.noise.blank_fraction < BLANK) & (frames.noise.rms > 0)
+    seen = (frames.noise.blank_fraction < BLANK) & _has_noise(frames)
     score = np.zeros(len(ids))
     if seen.sum() < FEW:
         method = f"robust distance of the {inputs}"
@@ -100,16 +93,62 @@ def rank(
     else:
         method = f"Isolation Forest on the {inputs}"
         score[seen] = _isolation(values[seen], trees, max_samples, seed)
+    learnt = ""
     if labels is not None and len(labels):
         score[seen], learnt = learn_from_ratings(values[seen], score[seen], ids[seen], labels, seed=seed)
         method = f"{method}; {learnt}"
 
+    table = score_table(ids, score, contamination)
+    table.attrs.update(method=method, learnt=learnt or "no rating yet", seed=seed, blank=int((~seen).sum()))
+    return table
+
+
+def ranking_values(
+    frames: Any, embedding: Any = None, features: pd.DataFrame | None = None
+) -> tuple[np.ndarray, str]:
+    """Return what the ranking looks at, (n, d) float64, and its name: the embedding, else the features."""
+    if embedding is not None:
+        return np.asarray(embedding, dtype=np.float64), "embedding"
+    table = frame_features(frames) if features is None else features.reindex(np.asarray(frames.frame_ids))
+    return comparable_features(table).to_numpy(np.float64), "frame features"
+
+
+def score_table(ids: np.ndarray, score: np.ndarray, contamination: float = CONTAMINATION) -> pd.DataFrame:
+    """Return scores with their ranks (from 1, ties by frame_id) and outliers, indexed by frame_id."""
     place = np.empty(len(ids), dtype=np.int64)
     place[np.lexsort((ids.astype(str), -score))] = np.arange(1, len(ids) + 1)
     table = pd.DataFrame({"score": score, "rank": place}, index=pd.Index(ids, name="frame_id"))
     table["outlier"] = (table["rank"] <= max(1, round(contamination * len(ids)))) & (score > 0)
-    table.attrs.update(method=method, seed=seed, blank=int((~seen).sum()))
     return table
+
+
+def _check_forest(seed: Any, trees: Any, contamination: Any, max_samples: Any) -> None:
+    def whole(value: Any, low: int, high: int) -> bool:
+        number = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        return number and bool(low <= value <= high)
+
+    if not whole(seed, 0, 2**32 - 1):
+        raise ParameterError(f"seed is {seed!r}; give a whole number from 0 to {2**32 - 1}.")
+    if not whole(trees, 1, 100_000):
+        raise ParameterError(f"trees is {trees!r}; give a whole number from 1 to 100000.")
+    if not isinstance(contamination, int | float) or not 0 < contamination <= 0.5:
+        raise ParameterError(f"contamination is {contamination!r}; give a share above 0 and up to 0.5.")
+    share = isinstance(max_samples, float) and 0 < max_samples < 1
+    if max_samples is not None and not share and not whole(max_samples, 1, 2**31):
+        raise ParameterError(
+            f"max_samples is {max_samples!r}; give a share between 0 and 1 or a whole number."
+        )
+
+
+def _has_noise(frames: Any) -> np.ndarray:
+    """Tell frames of sky from padding: noise far below that of the same map is none."""
+    rms = np.asarray(frames.noise.rms)
+    codes = np.asarray(frames.map_codes)
+    typical = np.zeros(codes.max(initial=0) + 1)
+    for code in np.unique(codes):
+        mine = rms[(codes == code) & (rms > 0)]
+        typical[code] = np.median(mine) if mine.size else 0.0
+    return rms > np.maximum(PADDING * typical[codes], 0)
 
 
 def _isolation(values: np.ndarray, trees: int, max_samples: float | int | None, seed: int) -> np.ndarray:
@@ -118,10 +157,8 @@ def _isolation(values: np.ndarray, trees: int, max_samples: float | int | None, 
     n = len(values)
     if max_samples is None:
         max_samples = max(round(0.02 * n), min(n, 256))
-    elif not (0 < max_samples < 1 or (float(max_samples).is_integer() and max_samples >= 1)):
-        raise ParameterError(
-            f"max_samples is {max_samples!r}; give a share between 0 and 1 or a number of frames."
-        )
+    elif max_samples >= 1:
+        max_samples = min(int(max_samples), n)
     # The contamination moves only the cut, not the scores, so that it need not be told to the forest.
     forest = IsolationForest(n_estimators=trees, max_samples=max_samples, random_state=seed)
     return np.clip(-forest.fit(values).score_samples(values), 0.0, 1.0)

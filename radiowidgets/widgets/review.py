@@ -1,22 +1,20 @@
 """Review: look at frames in score order, rate and tag them from the keyboard."""
 
-import json
+import hashlib
 import logging
 import os
-import re
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import anywidget
 import numpy as np
 import traitlets
 
+from radiowidgets.data.resampling import resize
 from radiowidgets.errors import ParameterError, RadioWidgetsError
-from radiowidgets.ranking.isolation import rank
 from radiowidgets.run import Run
 from radiowidgets.widgets.bundle import module, style
 
@@ -37,8 +35,8 @@ class Review(anywidget.AnyWidget):
 
     Parameters
     ----------
-    run : Run
-        What to review.
+    run : Run or path
+        What to review, or the folder that holds it.
     height : int
         Height in pixels; the lower edge can also be dragged.
 
@@ -67,9 +65,11 @@ class Review(anywidget.AnyWidget):
     _esm = module("review")
     _css = style("review")
     view = traitlets.Dict(help="Display settings and place, set by the front end").tag(sync=True)
-    height = traitlets.Int(680, min=320, max=4000).tag(sync=True)
+    height = traitlets.Int(720, min=320, max=4000).tag(sync=True)
 
-    def __init__(self, run: Run, *, height: int = 680):
+    def __init__(self, run: Run | str | os.PathLike[str], *, height: int = 720):
+        if not isinstance(run, Run):
+            run = Run.open(run)
         if len(run.schema) > MOST_TAGS:
             raise ParameterError(
                 f"The schema has {len(run.schema)} tags; a review shows at most {MOST_TAGS}. Drop some."
@@ -79,15 +79,10 @@ class Review(anywidget.AnyWidget):
         self.tags = run.schema.names
         self.ids = np.asarray(run.frames.frame_ids)
         self._answers: OrderedDict[str, dict[str, Any]] = OrderedDict()
-        memory = self._recall()
-        self._session = memory.get("session")  # whose order is shown; None = the base scores
-        scores = run.session_scores(self._session) if self._session else None
-        if scores is None or not np.array_equal(scores.index, self.ids):
-            self._session, scores = None, run.scores
-        self._scores = scores
-        super().__init__(height=height, view=memory.get("view", {}))
+        self._scores = run.order
+        super().__init__(height=height, view=run.recall()["view"])
         self.on_msg(self._receive)
-        self.observe(self._remember, names="view")
+        self.observe(lambda change: run.remember(view=change["new"]), names="view")
 
     # ------------------------------------------------------------ messages
 
@@ -101,6 +96,7 @@ class Review(anywidget.AnyWidget):
             "act": self._on_act,
             "undo": self._on_undo,
             "rerank": self._on_rerank,
+            "ping": lambda _content: None,  # sent to learn whether somebody listens
         }.get(str(kind))
         if handler is None:
             self.send({"kind": "error", "text": f"Unknown message {kind!r}; reload the page."})
@@ -113,7 +109,7 @@ class Review(anywidget.AnyWidget):
             self.send({"kind": "error", "text": f"{kind} failed: {type(error).__name__}: {error}"})
             logging.getLogger(__name__).exception("review message %r failed", kind)
 
-    def _on_index(self, _content: dict[str, Any]) -> None:
+    def _on_index(self, content: dict[str, Any]) -> None:
         self.labels.refresh()
         interest, tags, notes = self._state()
         order, scores = self._order()
@@ -121,6 +117,10 @@ class Review(anywidget.AnyWidget):
             {
                 "kind": "index",
                 "name": self.run.name,
+                "view": content.get("view"),
+                "key": hashlib.sha256(
+                    f"{self.run.path.resolve()} {self.labels.annotator}".encode()
+                ).hexdigest()[:24],
                 "count": len(self.ids),
                 "annotator": self.labels.annotator,
                 "schema": [
@@ -142,11 +142,10 @@ class Review(anywidget.AnyWidget):
         noise = self.run.frames.noise
         background, rms = noise.background[frames], noise.rms[frames]
         rms = np.where(np.isfinite(rms) & (rms > 0), rms, 1.0)
-        pixels = self.run.frames.pixels(frames, size=size).mean(axis=-1)
+        pixels = self._squared(frames, size)
         sigma = (pixels - np.nan_to_num(background)[:, None, None]) / rms[:, None, None]
         tiles = np.clip(sigma, -HALF_MAX, HALF_MAX).astype(np.float16)[:, ::-1]
-        with np.errstate(all="ignore"):
-            peaks = np.array([np.nanmax(tile) if np.isfinite(tile).any() else np.nan for tile in sigma])
+        peaks = (np.array([_peak(frame.pixels) for frame in chosen]) - np.nan_to_num(background)) / rms
         facts = [
             {
                 "id": str(self.ids[frame]),
@@ -161,6 +160,7 @@ class Review(anywidget.AnyWidget):
         self.send(
             {
                 "kind": "tiles",
+                "view": content.get("view"),
                 "request": content.get("request"),
                 "frames": frames.tolist(),
                 "width": size,
@@ -170,6 +170,22 @@ class Review(anywidget.AnyWidget):
             buffers=[tiles.tobytes()],
         )
 
+    def _squared(self, frames: np.ndarray, size: int) -> np.ndarray:
+        """Pixels of frames at tile size; a frame that is not square is padded with blanks, never stretched."""
+        width, height = self.run.frames.width[frames], self.run.frames.height[frames]
+        tiles = np.empty((len(frames), size, size), np.float32)
+        square = width == height
+        if square.any():
+            tiles[square] = self.run.frames.pixels(frames[square], size=size).mean(axis=-1)
+        for i in np.flatnonzero(~square):
+            side = max(width[i], height[i])
+            padded = np.full((side, side), np.nan, np.float32)
+            y, x = (side - height[i]) // 2, (side - width[i]) // 2
+            pixels = np.atleast_3d(self.run.frames[frames[i]].pixels).mean(axis=-1)
+            padded[y : y + height[i], x : x + width[i]] = pixels
+            tiles[i] = resize(padded, (size, size))
+        return tiles
+
     def _on_large(self, content: dict[str, Any]) -> None:
         index = int(self._frames({"frames": [content["frame"]]})[0])
         frame = self.run.frames[index]
@@ -177,6 +193,7 @@ class Review(anywidget.AnyWidget):
         height, width = pixels.shape
         reply: dict[str, Any] = {
             "kind": "large",
+            "view": content.get("view"),
             "frame": index,
             "width": width,
             "height": height,
@@ -209,14 +226,14 @@ class Review(anywidget.AnyWidget):
     def _on_rerank(self, _content: dict[str, Any]) -> None:
         started = time.perf_counter()
         self.labels.refresh()
-        ratings = self.run.ratings
-        table = rank(self.run.frames, self.run.embedding, ratings, features=self.run.features)
+        own = self.labels.state()
+        ratings = {frame_id: label.interest for frame_id, label in own.items() if label.interest is not None}
+        table = self.run.rerank(ratings)
         self._scores = table
         self.run.write_session_scores(self.labels.session, table)
-        self._session = self.labels.session
-        self._remember()
+        self.run.remember(session=self.labels.session)
         order, scores = self._order()
-        text = f"ranked by {table.attrs['method']} ({time.perf_counter() - started:.1f} s)"
+        text = f"re-ranked in {time.perf_counter() - started:.1f} s: {table.attrs['learnt']}"
         self.send({"kind": "order", "text": text}, buffers=[order.tobytes(), scores.tobytes()])
 
     # ------------------------------------------------------------ labels
@@ -226,9 +243,9 @@ class Review(anywidget.AnyWidget):
         identity = str(content.get("id"))
         answer = self._answers.get(identity)
         if answer is None:
-            frames = [
-                int(i) for i in content.get("frames", []) if isinstance(i, int) and 0 <= i < len(self.ids)
-            ]
+            asked = content.get("frames")
+            asked = asked if isinstance(asked, list) else []
+            frames = sorted({i for i in asked if isinstance(i, int) and 0 <= i < len(self.ids)})
             text = ""
             try:
                 event = record()
@@ -237,7 +254,7 @@ class Review(anywidget.AnyWidget):
                     text = "nothing to undo"
                 elif content["kind"] == "undo":
                     frames = self._frames_of(event)
-                    text = f"undone on {len(frames)} frame{'' if len(frames) == 1 else 's'}"
+                    text = f"undone: {self._words(event)} on {len(frames)} frame{'' if len(frames) == 1 else 's'}"
             except RadioWidgetsError as error:
                 kind, text = "refused", str(error)
             interest, tags, notes = self._state(frames)
@@ -249,12 +266,21 @@ class Review(anywidget.AnyWidget):
                 "tags": tags.tolist(),
                 "notes": [dict(notes).get(frame, "") for frame in frames],
                 "text": text,
+                "undone": content["kind"] == "undo",
             }
             if kind == "saved":  # what was refused may be tried again
                 self._answers[identity] = answer
                 while len(self._answers) > REMEMBERED:
                     self._answers.popitem(last=False)
         self.send(answer | {"rated": self._rated()})
+
+    def _words(self, undo: Any) -> str:
+        """Say what an undo took back."""
+        undone = next((event for event in self.labels.events() if event.event_id == undo.undoes), None)
+        if undone is None:
+            return "an action"
+        earlier = "" if undone.session == self.labels.session else " (of an earlier session)"
+        return f"{undone.describe()}{earlier}"
 
     def _frames_of(self, event: Any) -> list[int]:
         return sorted(self._rows[frame.frame_id] for frame in event.frames if frame.frame_id in self._rows)
@@ -318,8 +344,15 @@ class Review(anywidget.AnyWidget):
         return np.argsort(ranks, kind="stable").astype(np.uint32), self._scores["score"].to_numpy(np.float32)
 
     def _frames(self, content: dict[str, Any]) -> np.ndarray:
-        frames = np.asarray(content.get("frames", []), dtype=np.int64)
-        if frames.ndim != 1 or len(frames) == 0 or frames.min() < 0 or frames.max() >= len(self.ids):
+        asked = content.get("frames", [])
+        whole = isinstance(asked, list) and all(isinstance(frame, int) for frame in asked)
+        frames = np.array(asked if whole else [], dtype=np.int64)
+        if (
+            not frames.size
+            or len(set(asked)) < frames.size
+            or frames.min() < 0
+            or frames.max() >= len(self.ids)
+        ):
             raise ParameterError(
                 f"The widget asked for frames that this run does not have ({len(self.ids)} frames); reload the page."
             )
@@ -332,31 +365,10 @@ class Review(anywidget.AnyWidget):
             return ""
         return sky.unit.to_string().replace(" / ", "/").replace(" ", "")
 
-    # ------------------------------------------------------------ what a restart brings back
 
-    def _memory_path(self) -> Path:
-        who = re.sub(r"[^A-Za-z0-9._-]+", "-", self.labels.annotator).strip(".-")[:60] or "anonymous"
-        return self.run.path / "labels" / "views" / f"{who}.json"
-
-    def _recall(self) -> dict[str, Any]:
-        try:
-            memory = json.loads(self._memory_path().read_text("utf-8"))
-        except (OSError, ValueError):
-            return {}
-        if not isinstance(memory, dict) or not isinstance(memory.get("view"), dict):
-            return {}
-        return memory
-
-    def _remember(self, _change: Any = None) -> None:
-        """Keep the view and the order for the next session: a comfort, so that a full disk is no error here."""
-        path = self._memory_path()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            draft = path.with_suffix(f".{os.getpid()}.part")
-            draft.write_text(json.dumps({"view": self.view, "session": self._session}), "utf-8")
-            draft.replace(path)
-        except OSError:
-            return
+def _peak(pixels: np.ndarray) -> float:
+    finite = pixels[np.isfinite(pixels)]
+    return float(finite.max()) if finite.size else np.nan
 
 
 def _number(value: Any) -> float | None:

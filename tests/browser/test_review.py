@@ -7,20 +7,20 @@ from pathlib import Path
 
 import pytest
 from browser.lab import (
+    accept,
     open_notebook,
     restart_kernel,
     run_all,
     run_cell,
     save_and_reload,
     screenshot,
+    wait_until_idle,
 )
 from playwright.sync_api import Locator, Page, expect
 
 from radiowidgets.labels.log import LabelLog
 
 QUICKSTART = Path(__file__).resolve().parents[2] / "notebooks" / "00_quickstart.ipynb"
-REVIEW_CELL = 6
-
 SMALL = """
 import numpy as np, radiowidgets as rw
 pixels = np.random.default_rng(1).normal(size=(480, 480)).astype("float32")
@@ -39,7 +39,7 @@ CONTRASTS = """root => {
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const clear = (element) => /^(transparent|rgba\\(0, 0, 0, 0\\))$/.test(getComputedStyle(element).backgroundColor);
-  return [".rw-heading", ".rw-progress", ".rw-facts dd", ".rw-facts dt", ".rw-tag", ".rw-button"].map((which) => {
+  return [".rw-heading", ".rw-progress", ".rw-value", ".rw-fact", ".rw-tag", ".rw-button"].map((which) => {
     const element = root.querySelector(which);
     let behind = element;
     while (clear(behind)) behind = behind.parentElement;
@@ -130,11 +130,24 @@ def test_a_kernel_killed_in_the_middle_loses_nothing_that_was_shown_as_saved(pag
     expect(root).to_have_class(re.compile("rw-stale"), timeout=15_000)
     expect(root.locator(".rw-alarm")).to_contain_text("Not saved: rating")
     screenshot(page, "killed-kernel")
+    held = int(root.get_attribute("data-waiting"))
     log = LabelLog(jupyter.root / "runs" / "killed" / "labels", annotator="checker")
     events = log.events()
     shown = int(root.get_attribute("data-saved"))
     assert len(events) >= shown >= saved
     assert [event.set["interest"] for event in events] == [number % 6 for number in range(len(events))]
+
+    # Running the cell again offers what was not saved.
+    accept(page)
+    wait_until_idle(page)
+    run_cell(page, 0)
+    root = review(page)
+    expect(root.locator(".rw-alarm")).to_contain_text("Not saved before: rating")
+    root.locator(".rw-alarm button", has_text="Save now").click()
+    wait_saved(root)
+    assert held > 0
+    log.refresh()
+    assert len(log.events()) == len(events) + held
 
 
 def test_keys_act_on_the_selection_and_only_inside_the_widget(page, jupyter):
@@ -219,11 +232,12 @@ os.write = full
     page.keyboard.press("5")
     expect(root.locator(".rw-alarm")).to_contain_text("No space left on device")
     assert ratings(root)[:2] == ["3", ""]
+    expect(root.locator(".rw-saved")).to_contain_text("1 action not saved")
     run_cell(page, 2)
-    root.locator(".rw-tile[data-place='1']").click()
-    page.keyboard.press("5")
-    expect(root.locator(".rw-badge:text-is('5')")).to_have_count(1)
+    root.locator(".rw-alarm button", has_text="Try again").click()
     expect(root.locator(".rw-alarm")).to_be_hidden()
+    wait_saved(root)
+    assert ratings(root)[:2] == ["3", "5"]
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
@@ -234,6 +248,10 @@ def test_it_reads_in_light_and_dark_and_in_a_narrow_cell(page, jupyter, theme):
     contrasts = root.evaluate(CONTRASTS)
     assert all(ratio >= 4.5 for _, ratio in contrasts), contrasts
     screenshot(page, f"review-{theme.split()[1].lower()}")
+    stage = root.locator(".rw-scroller").bounding_box()
+    tile = root.locator(".rw-tile[data-place='0']").bounding_box()
+    shown = root.locator(".rw-tile:not([hidden])").count()
+    assert shown >= (stage["width"] // (tile["width"] + 6)) * (stage["height"] // (tile["height"] + 6))
     page.set_viewport_size({"width": 560, "height": 900})
     page.wait_for_timeout(600)
     screenshot(page, f"review-narrow-{theme.split()[1].lower()}")

@@ -17,6 +17,8 @@ class Frames:
         fraction[list(blank)] = 1
         self.noise = type("Noise", (), {"blank_fraction": fraction, "rms": np.ones(n, np.float32)})
 
+        self.map_codes = np.zeros(n, np.int32)
+
     def __len__(self):
         return len(self.frame_ids)
 
@@ -77,6 +79,14 @@ def test_blank_frames_stand_last_and_are_counted():
     assert table.attrs["blank"] == 2 and (table.loc[["m-0017", "m-0020"], "score"] == 0).all()
 
 
+def test_padding_without_noise_stands_last():
+    frames = Frames(300)
+    frames.noise.rms[[3, 4]] = 1e-6
+    table = rw.rank(frames, cloud(300))
+    assert table.attrs["blank"] == 2
+    assert set(table.nlargest(2, "rank").index) == {"m-0003", "m-0004"}
+
+
 def test_below_ten_frames_a_distance_is_used_and_said():
     values = np.array([[0.0, 1], [0.1, 1.1], [0, 0.9], [9, -9]])
     with pytest.warns(UserWarning, match="4 frames hold sky"):
@@ -95,7 +105,20 @@ def test_what_does_not_fit_is_refused(values, message):
         rw.rank(Frames(400), values)
 
 
-@pytest.mark.parametrize("keywords", [{"contamination": 0.7}, {"max_samples": -1}, {"max_samples": 2.5}])
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {"contamination": 0.7},
+        {"contamination": "auto"},
+        {"max_samples": -1},
+        {"max_samples": 2.5},
+        {"trees": 0},
+        {"seed": -1},
+        {"seed": 2**40},
+        {"labels": {"m-0001": 9}},
+        {"labels": {"m-0001": "high"}},
+    ],
+)
 def test_parameters_out_of_range_are_refused(keywords):
     with pytest.raises(ParameterError):
         rw.rank(Frames(400), cloud(), **keywords)

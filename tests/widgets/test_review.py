@@ -153,6 +153,44 @@ def test_ratings_move_the_order_and_a_new_session_finds_it(run):
     np.testing.assert_array_equal(later.review.run.scores["rank"], base)
 
 
+def test_re_ranking_starts_from_the_scores_of_the_run(tmp_path):
+    frames = rw.cut_windows(noisy_sky(), size=64)
+    scores = rw.rank(frames, seed=5)
+    scores["score"] = scores["score"].to_numpy()[::-1].copy()
+    scores["rank"] = scores["score"].rank(ascending=False, method="first").astype(int)
+    run = rw.Run.create(tmp_path / "run", frames, scores=scores, annotator="ada")
+    front = Front(run)
+    before = np.frombuffer(front("index")[1][0], np.uint32)
+    content, buffers = front("rerank")
+    assert (np.frombuffer(buffers[0], np.uint32) == before).all()
+    assert "no rated frame" in content["text"]
+
+
+def test_frames_that_are_not_square_are_padded_not_stretched(tmp_path):
+    run = rw.Run.create(tmp_path / "run", rw.cut_windows(noisy_sky(400, 48), size=64), annotator="ada")
+    content, buffers = Front(run)("tiles", request=1, frames=[2], size=64)
+    tile = np.frombuffer(buffers[0], np.float16).reshape(64, 64)
+    assert np.isnan(tile[:8]).all() and np.isnan(tile[-8:]).all() and np.isfinite(tile[8:-8]).all()
+    frame = run.frames[2]
+    peak = (frame.pixels.max() - frame.background) / frame.rms
+    assert content["facts"][0]["snr"] == pytest.approx(peak, rel=1e-5)
+
+
+def test_a_damaged_memory_of_the_view_is_left_aside(run):
+    memory = run.path / "labels" / "views" / "ada.json"
+    memory.parent.mkdir(parents=True, exist_ok=True)
+    (run.path / "scores").mkdir()
+    for text in ("{", "[1]", '{"view": 3, "session": 5}', '{"view": {}, "session": "broken"}'):
+        memory.write_text(text)
+        (run.path / "scores" / "broken.parquet").write_bytes(b"PAR1 no more")
+        content, _ = Front(rw.Run.open(run.path, annotator="ada"))("index")
+        assert content["kind"] == "index"
+
+
+def test_a_run_is_reviewed_by_its_path(run):
+    assert rw.Review(run.path).run.name == run.name
+
+
 def test_another_annotator_sees_only_their_own_labels(run):
     Front(run)("act", id="a", frames=[0], interest=5)
     other = Front(rw.Run.open(run.path, annotator="bob"))
@@ -182,7 +220,7 @@ def test_a_wrong_message_is_answered_with_a_line(run, message):
 
 def test_a_wrong_action_is_refused_and_leaves_no_event(run):
     front = Front(run)
-    for number, frames in enumerate([[-1], [10**9], []]):
+    for number, frames in enumerate([[-1], [10**9], [], [0.5], [1, 1], "0"]):
         assert front("act", id=f"z{number}", frames=frames, interest=3)[0]["kind"] == "refused"
     assert front("act", id="y", frames=[0], interest=9)[0]["kind"] == "refused"
     assert run.labels.events() == []

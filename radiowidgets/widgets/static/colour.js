@@ -107,7 +107,7 @@ export function limitsOf(values, mode, percent = 99.5) {
   let lo, hi;
   if (mode === "minmax") [lo, hi] = [sorted[0], sorted[sorted.length - 1]];
   else if (mode === "zscale") [lo, hi] = zscale(sorted);
-  else [lo, hi] = [at(1 - percent / 100), at(percent / 100)];
+  else [lo, hi] = [at(0.16), at(percent / 100)]; // from a sigma below the background, so that noise stays dark
   return hi > lo ? [lo, hi] : [lo - 0.5, lo + 0.5];
 }
 

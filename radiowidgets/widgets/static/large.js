@@ -28,7 +28,7 @@ export class LargeView {
       this.drag = { x: event.clientX, y: event.clientY, centre: [...this.centre] };
       this.canvas.setPointerCapture(event.pointerId);
     });
-    this.canvas.addEventListener("pointerup", () => { this.drag = null; });
+    for (const end of ["pointerup", "pointercancel"]) this.canvas.addEventListener(end, () => { this.drag = null; });
     this.canvas.addEventListener("pointerleave", () => this.read(null));
     this.canvas.addEventListener("dblclick", () => this.fit());
     this.canvas.addEventListener("wheel", (event) => {
@@ -41,17 +41,15 @@ export class LargeView {
 
   get open() { return !this.element.hidden; }
 
-  // Show `frame` (a number) at once with what is known; pixels follow with `receive`.
+  // Show `frame` (a number) at once with what is known; pixels follow with `receive`, unless they are here.
   show(frame, title) {
-    const fresh = frame !== this.frame;
     this.element.hidden = false;
     setText(this.title, title);
-    if (!fresh) return false;
+    if (frame === this.frame) return;
     this.frame = frame;
     this.data = null;
     setText(this.readout, "Loading the frame…");
     this.draw();
-    return true;
   }
 
   hide() {

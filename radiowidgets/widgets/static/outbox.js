@@ -2,19 +2,19 @@
 //
 // Each action has an id of its own, so that sending it twice records it once.
 // `changed(state)` is told after every step; state.late lists what has waited
-// longer than `patience` ms or could not be sent at all.
+// longer than `patience` ms, could not be sent at all, or was refused.
 
 export class Outbox {
   constructor({ send, changed, patience = 3000, now = () => Date.now(),
     later = (call, wait) => setTimeout(call, wait), cancel = (timer) => clearTimeout(timer) }) {
     Object.assign(this, { send, changed, patience, now, later, cancel });
-    this.held = new Map(); // id -> {action, since, broken}
+    this.held = new Map(); // id -> {action, since, broken, refusal}
     this.timer = null;
   }
 
   post(action) {
     const id = crypto.randomUUID ? crypto.randomUUID() : `${this.now()}-${Math.random().toString(36).slice(2)}`;
-    this.held.set(id, { action: { ...action, id }, since: this.now(), broken: false });
+    this.held.set(id, { action: { ...action, id }, since: this.now(), broken: false, refusal: "" });
     this.deliver(id);
     this.watch();
     this.changed(this.state());
@@ -31,24 +31,51 @@ export class Outbox {
     }
   }
 
+  // The action is on disk. Returns it, or null if it is not one of ours.
   settle(id) {
-    const known = this.held.delete(id);
-    if (known) {
-      this.watch();
-      this.changed(this.state());
-    }
-    return known;
+    const entry = this.held.get(id);
+    if (!entry) return null;
+    this.held.delete(id);
+    this.watch();
+    this.changed(this.state());
+    return entry.action;
+  }
+
+  // The action could not be saved: it stays, to be sent again or given up.
+  refuse(id, text) {
+    const entry = this.held.get(id);
+    if (!entry) return null;
+    entry.refusal = text;
+    this.changed(this.state());
+    return entry.action;
   }
 
   sendAgain() {
-    for (const id of this.held.keys()) this.deliver(id);
+    for (const [id, entry] of this.held) {
+      Object.assign(entry, { since: this.now(), refusal: "" });
+      this.deliver(id);
+    }
+    this.watch();
     this.changed(this.state());
   }
 
+  giveUp() {
+    const given = [...this.held.values()].map((entry) => entry.action);
+    this.held.clear();
+    this.watch();
+    this.changed(this.state());
+    return given;
+  }
+
   state() {
-    const waiting = [...this.held.values()];
-    const late = waiting.filter((entry) => entry.broken || this.now() - entry.since >= this.patience);
-    return { waiting: waiting.length, late: late.map((entry) => entry.action), broken: waiting.some((e) => e.broken) };
+    const held = [...this.held.values()];
+    const late = held.filter((entry) => entry.broken || entry.refusal || this.now() - entry.since >= this.patience);
+    return {
+      waiting: held.length,
+      late: late.map((entry) => entry.action),
+      broken: held.some((entry) => entry.broken),
+      refusal: held.find((entry) => entry.refusal)?.refusal ?? "",
+    };
   }
 
   watch() {

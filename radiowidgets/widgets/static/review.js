@@ -14,6 +14,9 @@ const LIMITS = { shared: "one scale in σ", percentile: "each frame, 99.5 %", zs
 const FILTERS = { all: "all frames", unrated: "not rated yet", rated: "rated", interesting: "interest 3 and above", tagged: "with a tag", pending: "not saved" };
 const RATING_WORDS = ["not interesting", "barely", "a little", "interesting", "very", "extraordinary"];
 
+const DEFAULT_VIEW = { tile: 112, map: "inferno", stretch: "asinh", limits: "shared", lo: -2, hi: 40, contrast: 1, bias: 0.5,
+  invert: false, filter: "all", cursor: null, large: false };
+
 class ReviewView {
   constructor(model, el) {
     this.model = model;
@@ -27,15 +30,26 @@ class ReviewView {
     this.pool = [];
     this.build(el);
     this.outbox = new Outbox({ send: (action) => model.send(action), changed: (state) => this.showSaving(state) });
-    this.tiles = new TileStore({ request: (content) => model.send(content), arrived: () => this.schedule() });
+    this.tiles = new TileStore({ request: (content) => model.send({ ...content, view: this.uid() }), arrived: () => this.schedule() });
+    this.leave = (event) => { // closing the page: a note being typed is sent, and what is not saved yet is asked about
+      this.writeNote();
+      if (this.outbox.held.size) event.preventDefault();
+    };
+    window.addEventListener("beforeunload", this.leave);
     this.listen = (content, buffers) => this.receive(content, buffers);
     model.on("msg:custom", this.listen);
     this.watch = () => this.takeView();
     model.on("change:view", this.watch);
-    this.resize = new ResizeObserver(() => { this.layout(); this.schedule(); });
+    const settle = () => { this.layout(); this.schedule(); };
+    this.resize = new ResizeObserver(settle);
     this.resize.observe(this.scroller);
+    // A new theme takes the styles away for a moment: what was laid out then is laid out again.
+    this.theme = new MutationObserver(() => { for (const wait of [0, 300, 1500]) setTimeout(settle, wait); });
+    this.theme.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name", "class"] });
+    this.live = () => this.ask({ kind: "ping" }); // the comm was opened or closed: a closed one throws
+    model.on("comm_live_update", this.live);
     this.applyView(model.get("view") ?? {});
-    this.ask({ kind: "index" });
+    this.ask({ kind: "index", view: this.uid() });
   }
 
   // ---------------------------------------------------------------- building
@@ -52,13 +66,15 @@ class ReviewView {
     };
     const slider = (name, label, min, max, step, input) => {
       const range = h("input", { class: "rw-range", type: "range", min: String(min), max: String(max), step: String(step),
-        "aria-label": label, title: label, oninput: () => input(Number(range.value)), onchange: () => this.focus() });
+        "aria-label": label, title: `${label} (double click: as it was)`, oninput: () => input(Number(range.value)),
+        onchange: () => this.focus(),
+        ondblclick: () => { range.value = String(DEFAULT_VIEW[name]); input(DEFAULT_VIEW[name]); } });
       this.inputs[name] = range;
       return h("label", { class: "rw-field" }, h("span", {}, label), range);
     };
     const number = (name, label, change) => {
       const input = h("input", { class: "rw-number", type: "number", step: "any", "aria-label": label, title: label,
-        onchange: () => change(Number(input.value)) });
+        onchange: () => change(input.value.trim() === "" ? NaN : Number(input.value)) });
       this.inputs[name] = input;
       return input;
     };
@@ -74,8 +90,8 @@ class ReviewView {
       button("?", "Keys and help (?)", () => this.toggleHelp(), { "aria-label": "Help" }));
     const display = (change) => (value) => { change(value); this.redraw(); this.saveView(); };
     this.shared = h("span", { class: "rw-pair" },
-      number("lo", "lowest value shown, in σ", display((value) => { this.view.lo = value; })), "to",
-      number("hi", "highest value shown, in σ", display((value) => { this.view.hi = value; })), "σ");
+      number("lo", "lowest value shown, in σ", (value) => this.setLimits(value, this.view.hi)), "to",
+      number("hi", "highest value shown, in σ", (value) => this.setLimits(this.view.lo, value)), "σ");
     const controls = h("div", { class: "rw-controls" },
       choice("filter", "Show", FILTERS, (value) => { this.view.filter = value; this.refilter(); this.saveView(); }),
       choice("limits", "Scale", LIMITS, display((value) => { this.view.limits = value; })), this.shared,
@@ -110,16 +126,17 @@ class ReviewView {
   buildPanel(button) {
     this.preview = h("canvas", { class: "rw-preview", role: "img", "aria-label": "The selected frame" });
     this.preview.addEventListener("click", () => { this.openLarge(); this.focus(); });
-    this.facts = h("dl", { class: "rw-facts" });
+    this.facts = h("div", { class: "rw-facts" });
     this.ratings = RATING_WORDS.map((word, value) =>
       button(String(value), `Interest ${value} of 5: ${word} (key ${value})`, () => this.rate(value), { "aria-pressed": "false" }));
     this.tagRow = h("div", { class: "rw-tags" });
-    this.note = h("textarea", { class: "rw-note", rows: "2", placeholder: "Note (n)", "aria-label": "Note on the selected frame",
+    this.note = h("textarea", { class: "rw-note", rows: "2", placeholder: "Note (n; Enter saves)", "aria-label": "Note on the selected frame",
       maxlength: "2000" });
     this.note.addEventListener("change", () => this.writeNote());
+    this.note.addEventListener("input", () => { setText(this.saved, "note not saved yet"); this.saved.dataset.state = "saving"; });
     this.panel = h("aside", { class: "rw-panel", "aria-label": "The selected frame" },
-      this.preview, h("div", { class: "rw-ratings", role: "group", "aria-label": "Interest" }, this.ratings),
-      this.tagRow, this.note, this.facts);
+      this.preview, this.facts, h("div", { class: "rw-ratings", role: "group", "aria-label": "Interest" }, this.ratings),
+      this.tagRow, this.note);
   }
 
   buildTags() {
@@ -132,12 +149,13 @@ class ReviewView {
     const row = (keys, text) => h("tr", {}, h("th", {}, keys.map((key) => h("kbd", {}, key))), h("td", {}, text));
     const close = h("button", { class: "rw-button", type: "button", onclick: () => { this.toggleHelp(); this.focus(); } }, "Close");
     this.help.replaceChildren(h("div", { class: "rw-help-card" }, h("h3", {}, "Keys"),
-      h("table", {},
+      h("div", { class: "rw-columns" }, h("table", {},
         row(["←", "→", "↑", "↓"], "move (Shift extends the selection)"), row(["Home", "End", "PgUp", "PgDn"], "jump"),
         row(["0", "…", "5"], "rate the interest, then go on to the next frame"), row(["⌫"], "take the rating back"),
         row(["u"], "undo your last action"), row(["r"], "re-rank by what you rated"), row(["Enter"], "large view"),
-        row(["n"], "write a note (Esc leaves it)"), row(["i"], "invert the colours"), row(["Esc"], "close, or select one frame only"),
-        this.schema.filter((tag) => tag.key).map((tag) => row([tag.key], `${tag.name}: ${tag.description}`))),
+        row(["n"], "write a note (Enter or Esc ends it)"), row(["i"], "invert the colours"), row(["Esc"], "close what is open; back to one selected frame"),
+        row(["click"], "select; Ctrl adds, Shift extends, twice opens the large view")),
+      h("table", {}, this.schema.filter((tag) => tag.key).map((tag) => row([tag.key], `${tag.name}: ${tag.description}`)))),
       h("p", {}, "A key acts on all selected frames. Interest and tags are separate: a striking artefact can be tagged ARTEFACT and rated 0. ",
         "An action counts as saved once it is on disk."), close));
   }
@@ -155,9 +173,14 @@ class ReviewView {
   }
 
   receive(content, buffers) {
+    if (content.view && content.view !== this.uid()) return; // for another view of this widget
     if (content.kind === "index") this.takeIndex(content, buffers);
     else if (content.kind === "tiles") this.tiles.receive(content, buffers[0]);
-    else if (content.kind === "large") { this.large.receive(content, buffers); this.redraw(); }
+    else if (content.kind === "large") {
+      this.largeAsked = 0;
+      this.large.receive(content, buffers);
+      this.fetchLarge();
+    }
     else if (content.kind === "saved" || content.kind === "refused") this.takeAnswer(content);
     else if (content.kind === "order") this.takeOrder(content, buffers);
     else if (content.kind === "error") { this.busy(false); this.alert(content.text); }
@@ -167,7 +190,7 @@ class ReviewView {
     const copy = (view) => view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);
     this.count = content.count;
     this.schema = content.schema;
-    this.unit = content.unit;
+    this.shelf = `radiowidgets/${content.key}`;
     [this.order, this.scores] = [new Uint32Array(copy(buffers[0])), new Float32Array(copy(buffers[1]))];
     [this.interest, this.tags] = [new Int8Array(copy(buffers[2])), new Uint32Array(copy(buffers[3]))];
     this.notes = new Map(content.notes);
@@ -178,7 +201,31 @@ class ReviewView {
     this.rankOf();
     this.alert(content.warning || "");
     this.refilter(content.cursor ?? this.view.cursor);
-    this.showSaving({ waiting: 0, late: [] });
+    this.showSaving(this.outbox.state());
+    this.offerUnsaved();
+  }
+
+  // What an earlier view could not save before it ended waits in the browser; undos are not repeated.
+  offerUnsaved() {
+    let left = [];
+    try {
+      left = JSON.parse(window.localStorage.getItem(this.shelf) ?? "[]");
+    } catch (error) { /* private window or damaged entry: there is nothing to offer */ }
+    left = Array.isArray(left) ? left.filter((action) => action?.kind === "act" && Array.isArray(action.frames)) : [];
+    if (!left.length) return;
+    const what = left.slice(0, 3).map((action) => this.describe(action)).join("; ");
+    this.alert(`Not saved before: ${what}${left.length > 3 ? `; and ${left.length - 3} more` : ""}.`, "left", {
+      "Save now": () => { this.alert(""); this.shelve([]); left.forEach(({ id, ...action }) => this.act(action, action.frames)); },
+      Discard: () => { this.alert(""); this.shelve([]); },
+    });
+  }
+
+  shelve(actions) {
+    if (!this.shelf) return;
+    try {
+      if (actions.length) window.localStorage.setItem(this.shelf, JSON.stringify(actions));
+      else window.localStorage.removeItem(this.shelf);
+    } catch (error) { /* no storage: what is not saved is still shown */ }
   }
 
   takeOrder(content, buffers) {
@@ -186,8 +233,9 @@ class ReviewView {
     [this.order, this.scores] = [new Uint32Array(copy(buffers[0])), new Float32Array(copy(buffers[1]))];
     this.rankOf();
     this.busy(false);
-    this.refilter(null);
-    this.moveTo(this.nextUnrated(0), false);
+    const waited = this.moves === this.movesAtRerank; // nobody moved on meanwhile: look at the new first ones
+    this.refilter(waited ? null : this.current());
+    if (waited) this.moveTo(this.nextUnrated(0), false);
     this.announce(content.text);
   }
 
@@ -197,9 +245,10 @@ class ReviewView {
   }
 
   takeAnswer(content) {
-    const known = this.outbox.settle(content.id);
+    const refused = content.kind === "refused";
+    const action = refused ? this.outbox.refuse(content.id, content.text) : this.outbox.settle(content.id);
+    (action?.frames ?? []).forEach((frame) => this.release(frame));
     content.frames.forEach((frame, i) => {
-      if (known) this.release(frame);
       if (this.pending.has(frame)) return; // a later action on this frame is still under way: its answer will tell
       this.interest[frame] = content.interest[i];
       this.tags[frame] = content.tags[i];
@@ -207,12 +256,9 @@ class ReviewView {
       else this.notes.delete(frame);
     });
     if (content.rated !== undefined) this.rated = content.rated;
-    if (content.kind === "refused") this.alert(content.text);
-    else {
-      if (this.alarm.dataset.cause === "refused") this.alert("");
-      if (content.text) this.announce(content.text);
-    }
-    this.root.dataset.saved = String(Number(this.root.dataset.saved ?? 0) + (content.kind === "saved" ? 1 : 0));
+    if (!refused && content.text) this.announce(content.text);
+    if (action?.kind === "undo" && content.frames.length) this.goTo(content.frames[0]);
+    if (!refused && action) this.root.dataset.saved = String(Number(this.root.dataset.saved ?? 0) + 1);
     this.showProgress();
     this.schedule();
   }
@@ -224,6 +270,7 @@ class ReviewView {
       if (apply) apply(frame);
       this.pending.set(frame, (this.pending.get(frame) ?? 0) + 1);
     }
+    this.moves = (this.moves ?? 0) + 1;
     this.outbox.post({ kind: "act", ...action, frames });
     this.schedule();
   }
@@ -241,24 +288,27 @@ class ReviewView {
     if (late) {
       const what = state.late.slice(0, 3).map((action) => this.describe(action)).join("; ");
       const more = late > 3 ? `; and ${late - 3} more` : "";
-      this.alert(`Not saved: ${what}${more}. ` + (state.broken
-        ? "The kernel was restarted or is gone: run this cell again, then repeat what is listed here."
-        : "The kernel has not answered yet. If it is busy with another cell this is saved as soon as that ends; if it was restarted or died, run this cell again."),
-      "late", () => this.outbox.sendAgain());
-      setText(this.saved, `${plural(state.waiting, "action")} not saved`);
+      const why = state.refusal || (state.broken
+        ? "The kernel was restarted or is gone: run this cell again, which offers to save them."
+        : "The kernel has not answered yet. If it is busy, this is saved as soon as it answers; if it was restarted or died, run this cell again, which offers to save them.");
+      this.alert(`Not saved: ${what}${more}. ${why}`, "late",
+        { "Try again": () => this.outbox.sendAgain(), Discard: () => { this.outbox.giveUp(); this.pending.clear(); this.ask({ kind: "index", view: this.uid() }); } });
+      setText(this.saved, `${plural(state.late.length, "action")} not saved`);
     } else {
       if (this.alarm.dataset.cause === "late") this.alert("");
       setText(this.saved, state.waiting ? "saving…" : this.rated === undefined ? "" : "all saved");
     }
+    this.shelve(state.late.filter((action) => action.kind === "act"));
     this.saved.dataset.state = late ? "late" : state.waiting ? "saving" : "saved";
     this.showProgress();
   }
 
   describe(action) {
-    const frames = action.frames ? plural(action.frames.length, "frame") : "";
+    const [first, more] = [action.frames?.[0], (action.frames?.length ?? 0) - 1];
+    const frames = first === undefined ? "" : `rank ${this.ranks?.[first]?.toLocaleString("en") ?? "?"}${more > 0 ? ` and ${more} more` : ""}`;
     if (action.kind === "undo") return "an undo";
     if ("interest" in action) return action.interest === null ? `rating taken from ${frames}` : `rating ${action.interest} of ${frames}`;
-    if ("note" in action) return `a note on ${frames}`;
+    if ("note" in action) return `the note “${String(action.note ?? "").slice(0, 80)}” on ${frames}`;
     return [...(action.add ?? []).map((tag) => `+${tag}`), ...(action.remove ?? []).map((tag) => `−${tag}`)].join(" ") + ` on ${frames}`;
   }
 
@@ -268,24 +318,30 @@ class ReviewView {
     this.root.classList.add("rw-stale");
   }
 
-  alert(text, cause = "refused", again = null) {
+  alert(text, cause = "error", choices = {}) {
     this.alarm.hidden = !text;
     this.alarm.dataset.cause = text ? cause : "";
     this.alarm.replaceChildren(...(text ? [h("span", {}, text)] : []));
-    if (again) this.alarm.append(" ", h("button", { class: "rw-button", type: "button", onclick: () => { again(); this.focus(); } }, "Try again"));
+    for (const [label, call] of Object.entries(text ? choices : {})) {
+      this.alarm.append(" ", h("button", { class: "rw-button", type: "button", onclick: () => { call(); this.focus(); } }, label));
+    }
   }
 
   announce(text) {
     setText(this.saved, text);
     clearTimeout(this.quiet);
-    this.quiet = setTimeout(() => this.showSaving(this.outbox.state()), 4000);
+    this.quiet = setTimeout(() => this.showSaving(this.outbox.state()), 8000);
   }
 
   // ---------------------------------------------------------------- the view: what a reload brings back
 
   applyView(view) {
-    this.view = { tile: 112, map: "inferno", stretch: "asinh", limits: "shared", lo: -2, hi: 40, contrast: 1, bias: 0.5,
-      invert: false, filter: "all", cursor: null, large: false, ...view };
+    this.view = { ...DEFAULT_VIEW };
+    for (const [name, value] of Object.entries(view)) { // what was remembered may be damaged
+      if (!(name in DEFAULT_VIEW) || DEFAULT_VIEW[name] === null || typeof value === typeof DEFAULT_VIEW[name]) this.view[name] = value;
+    }
+    this.view.tile = Math.min(320, Math.max(56, this.view.tile || DEFAULT_VIEW.tile));
+    if (!(this.view.filter in FILTERS)) this.view.filter = "all";
     for (const [name, input] of Object.entries(this.inputs)) input.value = String(this.view[name]);
     this.colours = null;
   }
@@ -293,7 +349,9 @@ class ReviewView {
   takeView() { // another view of the same widget moved the display
     const view = this.model.get("view") ?? {};
     if (view.stamp === this.view.stamp) return;
+    const filter = this.view.filter;
     this.applyView({ ...view, cursor: this.view.cursor });
+    if (filter !== this.view.filter) this.refilter();
     this.redraw();
     this.layout(true);
     this.schedule();
@@ -322,7 +380,7 @@ class ReviewView {
     const test = { all: null, unrated: (f) => interest[f] < 0, rated: (f) => interest[f] >= 0,
       interesting: (f) => interest[f] >= 3, tagged: (f) => tags[f] !== 0, pending: (f) => this.pending.has(f) }[this.view.filter];
     this.shown = test ? this.order.filter(test) : this.order;
-    const place = keep === null || keep === undefined ? -1 : this.view.filter === "all" ? this.ranks[keep] - 1 : this.shown.indexOf(keep);
+    const place = !Number.isInteger(keep) || keep < 0 || keep >= this.count ? -1 : this.view.filter === "all" ? this.ranks[keep] - 1 : this.shown.indexOf(keep);
     this.cursor = Math.max(0, place);
     this.anchor = this.cursor;
     this.selection = new Set(this.shown.length ? [this.current()] : []);
@@ -334,6 +392,11 @@ class ReviewView {
     this.selected();
   }
 
+  goTo(frame) {
+    const place = this.view.filter === "all" ? this.ranks[frame] - 1 : this.shown.indexOf(frame);
+    if (place >= 0) this.moveTo(place, false);
+  }
+
   nextUnrated(from) {
     for (let place = from; place < this.shown.length; place++) if (this.interest[this.shown[place]] < 0) return place;
     return Math.min(from, Math.max(0, this.shown.length - 1));
@@ -341,6 +404,7 @@ class ReviewView {
 
   moveTo(place, extend) {
     if (!this.shown.length) return;
+    this.moves = (this.moves ?? 0) + 1;
     this.cursor = Math.max(0, Math.min(this.shown.length - 1, place));
     if (!extend) this.anchor = this.cursor;
     const [first, last] = [Math.min(this.anchor, this.cursor), Math.max(this.anchor, this.cursor)];
@@ -354,6 +418,7 @@ class ReviewView {
   selected() {
     this.schedule();
     this.saveView();
+    if (this.large.open && this.current() === undefined) this.large.hide();
     if (this.large.open) this.showLarge();
   }
 
@@ -366,7 +431,7 @@ class ReviewView {
       const frame = this.shown[place];
       if (this.selection.has(frame) && this.selection.size > 1) this.selection.delete(frame);
       else this.selection.add(frame);
-      this.cursor = this.anchor = place;
+      this.cursor = this.anchor = this.selection.has(frame) ? place : this.shown.indexOf([...this.selection].at(-1));
       this.selected();
     } else this.moveTo(place, event.shiftKey);
   }
@@ -393,19 +458,33 @@ class ReviewView {
   writeNote() {
     const frame = this.noteFrame;
     const text = this.note.value.trim();
-    if (frame === undefined || text === (this.notes.get(frame) ?? "")) return;
+    if (frame === undefined || text === (this.notes.get(frame) ?? "")) {
+      this.showSaving(this.outbox.state());
+      return;
+    }
     this.act({ note: text || null }, [frame], () => { this.notes.set(frame, text); });
   }
 
   undo() { this.outbox.post({ kind: "undo" }); }
 
   rerank() {
+    if (this.rerankButton.disabled) return;
+    this.movesAtRerank = this.moves;
     if (this.ask({ kind: "rerank" })) this.busy(true);
   }
 
   busy(on) {
     this.rerankButton.disabled = on;
     setText(this.rerankButton, on ? "Ranking…" : "Re-rank");
+  }
+
+  setLimits(lo, hi) {
+    const valid = Number.isFinite(lo) && Number.isFinite(hi) && hi > lo;
+    if (valid) Object.assign(this.view, { lo, hi });
+    else this.announce("the lower limit must be below the upper one");
+    this.inputs.lo.value = String(this.view.lo);
+    this.inputs.hi.value = String(this.view.hi);
+    if (valid) { this.redraw(); this.saveView(); }
   }
 
   invert() { this.view.invert = !this.view.invert; this.redraw(); this.saveView(); }
@@ -426,15 +505,24 @@ class ReviewView {
       else this.moveTo(this.cursor, false);
       return;
     }
-    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "s") { // saving the notebook works from in here too
+    if (event.ctrlKey || event.metaKey) {
+      const key = event.key.toLowerCase();
+      if (!typing && key === "z") this.undo();
+      else if (typing && key !== "s") return; // copy, paste and the like
+      // The notebook's shortcuts with Ctrl or Cmd (save, run, ...) work from in here too.
+      else if (this.root.parentElement.dispatchEvent(new KeyboardEvent("keydown", event))) return;
       event.preventDefault();
-      this.root.parentElement.dispatchEvent(new KeyboardEvent("keydown", event));
       return;
     }
-    if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.target instanceof HTMLSelectElement || event.target instanceof HTMLInputElement) {
-      if (event.key.startsWith("Arrow") || event.key === "Enter" || event.key === " ") return; // the control's own keys
+    if (event.target === this.note && event.key === "Enter" && !event.shiftKey) {
+      event.preventDefault();
+      this.focus(); // leaving the note writes it
+      return;
     }
+    if (typing || event.altKey) return;
+    if (event.repeat && !/^(Arrow|Page)/.test(event.key)) { event.preventDefault(); return; } // a key held down acts once
+    if (event.target instanceof HTMLSelectElement) return; // its own keys: letters choose an entry
+    if (event.target instanceof HTMLInputElement && /^(Arrow|Page|Home|End|Enter| )/.test(event.key)) return;
     if (event.target instanceof HTMLButtonElement && (event.key === "Enter" || event.key === " ")) return;
     if (this.command(event.key, event.shiftKey)) event.preventDefault();
   }
@@ -452,7 +540,7 @@ class ReviewView {
     else if (key === "u") this.undo();
     else if (key === "r") this.rerank();
     else if (key === "i") this.invert();
-    else if (key === "n") { this.note.focus(); this.note.select(); }
+    else if (key === "n") { if (!this.note.disabled) { this.note.focus(); this.note.select(); } }
     else {
       const bit = (this.schema ?? []).findIndex((tag) => tag.key === key);
       if (bit < 0) return false;
@@ -471,7 +559,20 @@ class ReviewView {
 
   showLarge() {
     const frame = this.current();
-    if (this.large.show(frame, `rank ${this.ranks[frame].toLocaleString("en")} · score ${this.scores[frame].toFixed(3)}`)) this.ask({ kind: "large", frame });
+    this.large.show(frame, `rank ${this.ranks[frame].toLocaleString("en")} · score ${this.scores[frame].toFixed(3)}`);
+    this.fetchLarge();
+  }
+
+  // One request at a time, for the frame now wanted; one that is lost is made again.
+  fetchLarge() {
+    clearTimeout(this.largeTimer);
+    if (!this.large.open || this.large.data || Date.now() - (this.largeAsked ?? 0) < 4000) {
+      if (this.large.open && !this.large.data) this.largeTimer = setTimeout(() => this.fetchLarge(), 1000);
+      return;
+    }
+    this.largeAsked = Date.now();
+    this.ask({ kind: "large", frame: this.large.frame, view: this.uid() });
+    this.largeTimer = setTimeout(() => this.fetchLarge(), 4100);
   }
 
   closeLarge() { this.large.hide(); this.saveView(); this.schedule(); this.focus(); }
@@ -636,24 +737,34 @@ class ReviewView {
 
   paintPanel() {
     const frame = this.current();
-    if (frame === undefined) { this.panel.classList.add("rw-off"); return; }
-    this.panel.classList.remove("rw-off");
+    this.panel.classList.toggle("rw-off", frame === undefined);
+    this.note.disabled = frame === undefined;
+    if (frame === undefined) {
+      this.noteFrame = undefined;
+      this.note.value = "";
+      this.facts.replaceChildren();
+      this.factsKey = this.previewKey = null;
+      this.preview.getContext("2d").clearRect(0, 0, this.preview.width, this.preview.height);
+      return;
+    }
     const chosen = this.targets();
     const tile = this.tiles.get(frame, this.pixelSize);
     const key = tile ? `${frame}/${this.pixelSize}/${this.generation}` : null;
     if (tile && this.previewKey !== key) { this.paintTile(this.preview, tile); this.previewKey = key; }
     const facts = tile?.facts;
-    const rows = [["Rank", `${this.ranks[frame].toLocaleString("en")} of ${this.count.toLocaleString("en")}`], ["Score", this.scores[frame].toFixed(3)]];
+    const [rank, all] = [this.ranks[frame].toLocaleString("en"), this.count.toLocaleString("en")];
+    const rows = [["Rank", `${rank} of ${all} · score ${this.scores[frame].toFixed(3)}`]];
     if (facts) {
       rows.push(["Frame", facts.id]);
-      if (facts.ra !== null) rows.push(["RA, Dec", `${formatRA(facts.ra)} ${formatDec(facts.dec)}`], ["", formatDegrees(facts.ra, facts.dec)]);
-      rows.push(["Rms", formatValue(facts.rms, facts.unit)], ["Peak", `${facts.snr === null ? "blank" : `${facts.snr.toFixed(1)} σ`}`]);
+      if (facts.ra === null) rows.push(["Position", "no sky coordinates"]);
+      else rows.push(["RA, Dec", `${formatRA(facts.ra)} ${formatDec(facts.dec)}`], ["Degrees", formatDegrees(facts.ra, facts.dec)]);
+      rows.push(["Peak", facts.snr === null ? "blank" : `${facts.snr.toFixed(1)} σ, rms ${formatValue(facts.rms, facts.unit)}`]);
     }
     if (chosen.length > 1) rows.unshift(["Selected", plural(chosen.length, "frame")]);
     const signature = JSON.stringify(rows);
     if (this.factsKey !== signature) {
       this.factsKey = signature;
-      this.facts.replaceChildren(...rows.flatMap(([name, value]) => [h("dt", {}, name), h("dd", { title: value }, value)]));
+      this.facts.replaceChildren(...rows.flatMap(([name, value]) => [h("span", { class: "rw-fact" }, name), h("span", { class: "rw-value", title: value }, value)]));
     }
     this.ratings.forEach((element, value) => element.setAttribute("aria-pressed", String(chosen.every((f) => this.interest[f] === value))));
     this.tagButtons.forEach((element, bit) => {
@@ -679,9 +790,14 @@ class ReviewView {
   }
 
   dispose() {
+    this.writeNote();
+    window.removeEventListener("beforeunload", this.leave);
+    clearTimeout(this.largeTimer);
     this.model.off("msg:custom", this.listen);
     this.model.off("change:view", this.watch);
+    this.model.off("comm_live_update", this.live);
     this.resize.disconnect();
+    this.theme.disconnect();
     this.outbox.close();
     this.large.dispose();
     clearTimeout(this.viewTimer);

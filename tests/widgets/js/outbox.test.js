@@ -29,11 +29,28 @@ test("an acknowledged action is never called late", () => {
   const id = outbox.post({ kind: "act" });
   assert.equal(states.at(-1).waiting, 1);
   time.pass(100);
-  assert.ok(outbox.settle(id));
+  assert.equal(outbox.settle(id).kind, "act");
   time.pass(60000);
   assert.ok(states.every((state) => state.late.length === 0));
   assert.equal(sent.length, 1);
-  assert.equal(outbox.settle(id), false);
+  assert.equal(outbox.settle(id), null);
+});
+
+test("a refused action stays until it is sent again and saved, or given up", () => {
+  const time = clock(), sent = [];
+  let state = null;
+  const outbox = new Outbox({ send: (a) => sent.push(a), changed: (s) => { state = s; }, ...time });
+  const first = outbox.post({ kind: "act", note: "a ring" });
+  outbox.post({ kind: "act", interest: 2 });
+  outbox.refuse(first, "no space left");
+  assert.equal(state.refusal, "no space left");
+  assert.deepEqual(state.late.map((action) => action.note), ["a ring"]);
+  outbox.sendAgain();
+  assert.equal(state.refusal, "");
+  assert.equal(sent.at(-2).id, first);
+  outbox.settle(first);
+  assert.deepEqual(outbox.giveUp().map((action) => action.interest), [2]);
+  assert.equal(state.waiting, 0);
 });
 
 test("without an answer the action is late after three seconds and can be sent again under the same id", () => {
