@@ -120,7 +120,7 @@ def cut_sources(
 def source_pixels(sky: SkyMap, catalogue: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return where a catalogue's sources lie in a map, in pixels from 0; NaN where that is not known."""
     if {"ra", "dec"} <= set(catalogue.columns):
-        ra, dec = (_numbers(catalogue, name) for name in ("ra", "dec"))
+        ra, dec = (numbers(catalogue, name) for name in ("ra", "dec"))
         if sky.wcs is not None and (np.isfinite(ra).any() or "x" not in catalogue.columns):
             return pixel_coordinates(sky.wcs, ra, dec)
         if not {"x", "y"} <= set(catalogue.columns):
@@ -132,7 +132,7 @@ def source_pixels(sky: SkyMap, catalogue: pd.DataFrame) -> tuple[NDArray[np.floa
             f"the catalogue has neither columns ra, dec nor x, y, but {', '.join(map(str, catalogue.columns[:12]))};"
             " rename them (catalogue.rename(columns={'RA': 'ra', 'DEC': 'dec'}))."
         )
-    return _numbers(catalogue, "x"), _numbers(catalogue, "y")
+    return numbers(catalogue, "x"), numbers(catalogue, "y")
 
 
 def _sides(
@@ -183,17 +183,17 @@ def _extent(
             f"the catalogue has no column {extent!r}; it has {', '.join(map(str, catalogue.columns[:12]))}."
         )
     if extent is None and {*_BOX, "x", "y"} <= present:
-        apart = np.hypot(_numbers(catalogue, "x") - x, _numbers(catalogue, "y") - y)
+        apart = np.hypot(numbers(catalogue, "x") - x, numbers(catalogue, "y") - y)
         here = apart[np.isfinite(apart)]
         if here.size and np.quantile(here, 0.9) < 1:
-            x0, y0, x1, y1 = (_numbers(catalogue, name) for name in _BOX)
+            x0, y0, x1, y1 = (numbers(catalogue, name) for name in _BOX)
             return np.maximum(x1 - x0, y1 - y0)
     if extent is not None:
-        arcsec = _numbers(catalogue, extent)
+        arcsec = numbers(catalogue, extent)
     elif "radius" in present:
-        arcsec = 2 * _numbers(catalogue, "radius")
+        arcsec = 2 * numbers(catalogue, "radius")
     elif "major" in present:
-        arcsec = 2 * _numbers(catalogue, "major")
+        arcsec = 2 * numbers(catalogue, "major")
     else:
         raise ParameterError(
             "the catalogue has no column x0 ... y1, radius or major that tells the extent of a source; give "
@@ -204,7 +204,7 @@ def _extent(
     return arcsec / sky.pixel_scale
 
 
-def _numbers(catalogue: pd.DataFrame, name: str) -> NDArray[np.float64]:
+def numbers(catalogue: pd.DataFrame, name: str) -> NDArray[np.float64]:
     """Return a column as float64, NaN where there is no number."""
     import pandas as pd
 
@@ -223,7 +223,7 @@ def _has_position(catalogue: pd.DataFrame) -> NDArray[np.bool_]:
     found = np.zeros(len(catalogue), dtype=bool)
     for pair in (("ra", "dec"), ("x", "y")):
         if set(pair) <= set(catalogue.columns):
-            found |= np.isfinite(_numbers(catalogue, pair[0])) & np.isfinite(_numbers(catalogue, pair[1]))
+            found |= np.isfinite(numbers(catalogue, pair[0])) & np.isfinite(numbers(catalogue, pair[1]))
     return found
 
 

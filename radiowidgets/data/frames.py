@@ -102,7 +102,7 @@ class Frame:
 
     def _centre(self) -> tuple[float, float]:
         if self.sky is None:
-            return float("nan"), float("nan")
+            return float(self._frames.ra[self.index]), float(self._frames.dec[self.index])
         ra, dec = self.sky.pixel_to_sky(self.x + (self.width - 1) / 2, self.y + (self.height - 1) / 2)
         return float(ra), float(dec)
 
@@ -132,10 +132,13 @@ class FrameSet:
         For cutouts: the catalogue's row of each frame, with the catalogue's index.
     left_out : pandas.DataFrame or None
         For cutouts: the catalogue's rows that gave no frame, with a column `reason`.
+    channels : tuple of str or None
+        For images of several bands: the names of the bands.
     """
 
     sources: "pd.DataFrame | None"
     left_out: "pd.DataFrame | None"
+    channels: tuple[str, ...] | None
 
     def __init__(
         self,
@@ -219,7 +222,7 @@ class FrameSet:
         self._index: dict[str, int] | None = None
         self._sky: tuple[np.ndarray, np.ndarray] | None = None
         self._noise: NoiseTable | None = None
-        self.sources = self.left_out = None
+        self.sources = self.left_out = self.channels = None
         if ids is not None:
             self._ids = np.array([str(frame_id) for frame_id in ids], dtype=object)
             if len(self._ids) != len(self):
@@ -250,7 +253,9 @@ class FrameSet:
         """
         arrays = []
         for position, image in enumerate(images):
-            array = np.asarray(image)
+            # What is like an array but reads its pixels only when looked at, stays so.
+            lazy = all(hasattr(image, name) for name in ("__array__", "shape", "ndim", "dtype"))
+            array = image if lazy else np.asarray(image)
             if array.ndim not in (2, 3) or 0 in array.shape or array.dtype.kind not in "fiub":
                 raise FrameError(
                     f"image {position} has shape {array.shape} and type {array.dtype}; "
@@ -394,7 +399,7 @@ class FrameSet:
             out._sky = (self._sky[0][indices], self._sky[1][indices])
         if self._noise is not None:
             out._noise = NoiseTable(*(column[indices] for column in self._noise))
-        out.left_out = self.left_out
+        out.left_out, out.channels = self.left_out, self.channels
         if self.sources is not None:
             out.sources = self.sources.iloc[indices]
         return out
@@ -427,6 +432,13 @@ class FrameSet:
     def dec(self) -> np.ndarray:
         """ICRS declination of the centres in degrees, float64; NaN where it is not known."""
         return self._centres()[1]
+
+    def place(self, ra: Any, dec: Any) -> None:
+        """Say where images without a map lie: ICRS degrees of their centres, one for each."""
+        places = tuple(np.ascontiguousarray(values, dtype=np.float64) for values in (ra, dec))
+        if any(values.shape != (len(self),) for values in places):
+            raise FrameError(f"ra and dec need one value for each of {len(self)} frames.")
+        self._sky = (places[0], places[1])
 
     def _centres(self) -> tuple[np.ndarray, np.ndarray]:
         if self._sky is None:
@@ -510,16 +522,19 @@ class FrameSet:
         ------
         Strip
             ``(indices, y0, pixels, x0)``; each frame is in exactly one strip. Images without a map come one
-            by one, as the mean of their channels.
+            by one, as the mean of those of their channels that are not blank.
         """
         chosen = np.arange(len(self)) if indices is None else self._positions(indices)
         if self._images is not None:
             for k in chosen:
                 image = np.asarray(self._images[k], dtype=np.float32)
+                valid = np.isfinite(image)
                 if image.ndim == 3:
-                    image = image.mean(axis=2)
-                image = np.array(image, dtype=np.float32, order="C")
-                image[np.isinf(image)] = np.nan
+                    with np.errstate(invalid="ignore"):  # 0 / 0 where all channels are blank
+                        image = np.where(valid, image, 0).sum(axis=2) / valid.sum(axis=2)
+                else:
+                    image = np.where(valid, image, np.nan)
+                image = np.ascontiguousarray(image, dtype=np.float32)
                 yield Strip(np.array([k]), 0, image, 0)
             return
         for sky, group in self._groups(chosen):

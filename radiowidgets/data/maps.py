@@ -64,7 +64,12 @@ class SkyMap:
         Recognises the map: size, hash of the header, hash of a few sampled blocks.
     notes : list of str
         What was missing, assumed or ignored, a short line each.
+    primary_beam : SkyMap or None
+        Response of the antennas, 1 on axis, where the map is not corrected for it; on any grid. Set it by hand:
+        ``sky.primary_beam = SkyMap.open("PrimaryBeam.fits")``.
     """
+
+    primary_beam: "SkyMap | None" = None
 
     def __init__(
         self,
