@@ -77,6 +77,13 @@ def test_review_makes_a_notebook_ready_and_starts_jupyterlab(tmp_path, map_path,
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert cli.main(["review", str(tmp_path / "run"), "--", "--no-browser"]) == 0
     assert str(started[0]).endswith("run")
-    assert started[1][1] == [sys.executable, "-m", "jupyterlab", "review.ipynb", *cli.QUIET_LAB, "--no-browser"]
+    assert started[1][1] == [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "review.ipynb",
+        *cli.QUIET_LAB,
+        "--no-browser",
+    ]
     notebook = json.loads((tmp_path / "run" / "review.ipynb").read_text())
     assert any("rw.Review(run)" in cell["source"] for cell in notebook["cells"])

@@ -33,8 +33,16 @@ print(sum(len(cell.get("outputs", [])) for cell in notebook.cells))
 
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="unshare (util-linux) is not installed")
 def test_the_quickstart_runs_without_any_network(tmp_path):
-    command = ["unshare", "-rn", sys.executable, "-c", textwrap.dedent(SCRIPT), str(QUICKSTART), str(tmp_path)]
+    command = [
+        "unshare",
+        "-rn",
+        sys.executable,
+        "-c",
+        textwrap.dedent(SCRIPT),
+        str(QUICKSTART),
+        str(tmp_path),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=400)
     assert done.returncode == 0, done.stderr[-2000:]
     assert int(done.stdout) >= 5
-    assert (tmp_path / "runs" / "quickstart" / "top20.reg").exists()
+    assert (tmp_path / "runs" / "mock-emu-7-128" / "top20.reg").exists()

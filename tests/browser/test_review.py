@@ -98,7 +98,7 @@ def test_quickstart_from_map_to_labels_through_reload_and_restart(page, jupyter)
         expect(found.locator(".rw-progress")).to_contain_text("9 rated")
         assert ratings(found)[:10] == [*given[:9], ""]
         expect(found.locator("select[aria-label=Colours]")).to_have_value("viridis")
-        expect(found.locator(".rw-cursor")).to_have_attribute("data-place", "10")
+        expect(found.locator(".rw-cursor")).to_have_attribute("data-place", "9")  # where the undo led
 
     save_and_reload(page)
     everything_is_back()
@@ -106,7 +106,7 @@ def test_quickstart_from_map_to_labels_through_reload_and_restart(page, jupyter)
     run_all(page)
     everything_is_back()
 
-    labels = LabelLog(jupyter.root / "runs" / "quickstart" / "labels", annotator="reader")
+    labels = LabelLog(jupyter.root / "runs" / "mock-emu-7-128" / "labels", annotator="reader")
     state = [
         label
         for who in labels.annotators
@@ -114,7 +114,7 @@ def test_quickstart_from_map_to_labels_through_reload_and_restart(page, jupyter)
         if label.interest is not None
     ]
     assert sorted(label.interest for label in state) == sorted(map(int, given[:9]))
-    assert (jupyter.root / "runs" / "quickstart" / "top20.reg").read_text().count("polygon") == 20
+    assert (jupyter.root / "runs" / "mock-emu-7-128" / "top20.reg").read_text().count("polygon") == 20
     assert page.traffic.errors == []
 
 

@@ -133,7 +133,11 @@ class ReviewView {
     this.note = h("textarea", { class: "rw-note", rows: "2", placeholder: "Note (n; Enter saves)", "aria-label": "Note on the selected frame",
       maxlength: "2000" });
     this.note.addEventListener("change", () => this.writeNote());
-    this.note.addEventListener("input", () => { setText(this.saved, "note not saved yet"); this.saved.dataset.state = "saving"; });
+    this.note.addEventListener("input", () => {
+      this.typing = true;
+      setText(this.saved, "note not saved yet");
+      this.saved.dataset.state = "saving";
+    });
     this.panel = h("aside", { class: "rw-panel", "aria-label": "The selected frame" },
       this.preview, this.facts, h("div", { class: "rw-ratings", role: "group", "aria-label": "Interest" }, this.ratings),
       this.tagRow, this.note);
@@ -201,27 +205,35 @@ class ReviewView {
     this.rankOf();
     this.alert(content.warning || "");
     this.refilter(content.cursor ?? this.view.cursor);
-    this.showSaving(this.outbox.state());
     this.offerUnsaved();
+    this.showSaving(this.outbox.state());
   }
 
   // What an earlier view could not save before it ended waits in the browser; undos are not repeated.
   offerUnsaved() {
-    let left = [];
     try {
-      left = JSON.parse(window.localStorage.getItem(this.shelf) ?? "[]");
-    } catch (error) { /* private window or damaged entry: there is nothing to offer */ }
-    left = Array.isArray(left) ? left.filter((action) => action?.kind === "act" && Array.isArray(action.frames)) : [];
+      const found = JSON.parse(window.localStorage.getItem(this.shelf) ?? "[]");
+      this.left = found.filter((action) => action?.kind === "act" && Array.isArray(action.frames));
+    } catch (error) {
+      this.left = []; // private window or damaged entry: there is nothing to offer
+    }
+    const left = this.left;
     if (!left.length) return;
     const what = left.slice(0, 3).map((action) => this.describe(action)).join("; ");
-    this.alert(`Not saved before: ${what}${left.length > 3 ? `; and ${left.length - 3} more` : ""}.`, "left", {
-      "Save now": () => { this.alert(""); this.shelve([]); left.forEach(({ id, ...action }) => this.act(action, action.frames)); },
-      Discard: () => { this.alert(""); this.shelve([]); },
-    });
+    const decide = (save) => {
+      this.alert("");
+      this.left = [];
+      if (save) for (const { id, ...action } of left) this.act(action, action.frames);
+      this.showSaving(this.outbox.state());
+    };
+    this.alert(`Not saved before: ${what}${left.length > 3 ? `; and ${left.length - 3} more` : ""}.`, "left",
+      { "Save now": () => decide(true), Discard: () => decide(false) });
   }
 
-  shelve(actions) {
-    if (!this.shelf) return;
+  // What is late is kept in the browser too, so that a view which ends loses nothing.
+  shelve(late) {
+    if (!this.shelf || !this.left) return;
+    const actions = [...this.left, ...late];
     try {
       if (actions.length) window.localStorage.setItem(this.shelf, JSON.stringify(actions));
       else window.localStorage.removeItem(this.shelf);
@@ -458,8 +470,10 @@ class ReviewView {
   writeNote() {
     const frame = this.noteFrame;
     const text = this.note.value.trim();
+    const typed = this.typing;
+    this.typing = false;
     if (frame === undefined || text === (this.notes.get(frame) ?? "")) {
-      this.showSaving(this.outbox.state());
+      if (typed) this.showSaving(this.outbox.state());
       return;
     }
     this.act({ note: text || null }, [frame], () => { this.notes.set(frame, text); });
@@ -510,7 +524,7 @@ class ReviewView {
       if (!typing && key === "z") this.undo();
       else if (typing && key !== "s") return; // copy, paste and the like
       // The notebook's shortcuts with Ctrl or Cmd (save, run, ...) work from in here too.
-      else if (this.root.parentElement.dispatchEvent(new KeyboardEvent("keydown", event))) return;
+      else if (!this.handOn(event)) return;
       event.preventDefault();
       return;
     }
@@ -525,6 +539,15 @@ class ReviewView {
     if (event.target instanceof HTMLInputElement && /^(Arrow|Page|Home|End|Enter| )/.test(event.key)) return;
     if (event.target instanceof HTMLButtonElement && (event.key === "Enter" || event.key === " ")) return;
     if (this.command(event.key, event.shiftKey)) event.preventDefault();
+  }
+
+  // Give a key to the notebook, which looks at what has the focus; true if it was taken.
+  handOn(event) {
+    const host = this.root.closest(".jp-Cell") ?? this.root.parentElement;
+    host.focus({ preventScroll: true });
+    const taken = !host.dispatchEvent(new KeyboardEvent("keydown", event));
+    if (document.activeElement === host) this.focus();
+    return taken;
   }
 
   command(key, shift) {
