@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MAX_FRAMES = 20_000_000
 MAX_SIDE = 2**20
-_RESIZED_BYTES = 16 * 2**20  # of pixels that a thread reads at once to bring frames to another size
+_RESIZED_BYTES = 8 * 2**20  # of pixels that a thread reads at once to bring frames to another size
 _WORTH_THREADS = 64  # frames
 IMAGES = "images"  # stands for the map in tables of frames that have none
 
@@ -614,7 +614,7 @@ class FrameSet:
 
         few = len(indices) < _WORTH_THREADS
         area = int((self.width[indices].astype(np.int64) * self.height[indices]).sum())
-        limit = max(_RESIZED_BYTES // 16, min(_RESIZED_BYTES, area // 2))  # some for every thread
+        limit = max(_RESIZED_BYTES // 8, min(_RESIZED_BYTES, area // 2))  # some for every thread
         map_chunks(work, self._groups(indices, limit), threads=1 if few else None)
 
     def _image_pixels(self, indices: np.ndarray, target: tuple[int, int]) -> np.ndarray:

@@ -96,7 +96,6 @@ class Review(anywidget.AnyWidget):
             "act": self._on_act,
             "undo": self._on_undo,
             "rerank": self._on_rerank,
-            "ping": lambda _content: None,  # sent to learn whether somebody listens
         }.get(str(kind))
         if handler is None:
             self.send({"kind": "error", "text": f"Unknown message {kind!r}; reload the page."})
@@ -216,7 +215,7 @@ class Review(anywidget.AnyWidget):
             what: dict[str, Any] = {
                 name: content[name] for name in ("interest", "note", "add", "remove") if name in content
             }
-            return self.labels.record([self._described(frame) for frame in frames], **what)
+            return self.labels.record([self._described(frame) for frame in np.unique(frames)], **what)
 
         self._once(content, record)
 
@@ -347,12 +346,7 @@ class Review(anywidget.AnyWidget):
         asked = content.get("frames", [])
         whole = isinstance(asked, list) and all(isinstance(frame, int) for frame in asked)
         frames = np.array(asked if whole else [], dtype=np.int64)
-        if (
-            not frames.size
-            or len(set(asked)) < frames.size
-            or frames.min() < 0
-            or frames.max() >= len(self.ids)
-        ):
+        if not frames.size or frames.min() < 0 or frames.max() >= len(self.ids):
             raise ParameterError(
                 f"The widget asked for frames that this run does not have ({len(self.ids)} frames); reload the page."
             )

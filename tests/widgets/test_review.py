@@ -220,7 +220,7 @@ def test_a_wrong_message_is_answered_with_a_line(run, message):
 
 def test_a_wrong_action_is_refused_and_leaves_no_event(run):
     front = Front(run)
-    for number, frames in enumerate([[-1], [10**9], [], [0.5], [1, 1], "0"]):
+    for number, frames in enumerate([[-1], [10**9], [], [0.5], "0"]):
         assert front("act", id=f"z{number}", frames=frames, interest=3)[0]["kind"] == "refused"
     assert front("act", id="y", frames=[0], interest=9)[0]["kind"] == "refused"
     assert run.labels.events() == []

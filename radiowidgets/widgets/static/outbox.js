@@ -72,6 +72,7 @@ export class Outbox {
     const late = held.filter((entry) => entry.broken || entry.refusal || this.now() - entry.since >= this.patience);
     return {
       waiting: held.length,
+      held: held.map((entry) => entry.action),
       late: late.map((entry) => entry.action),
       broken: held.some((entry) => entry.broken),
       refusal: held.find((entry) => entry.refusal)?.refusal ?? "",

@@ -30,9 +30,10 @@ class ReviewView {
     this.pool = [];
     this.build(el);
     this.outbox = new Outbox({ send: (action) => model.send(action), changed: (state) => this.showSaving(state) });
-    this.tiles = new TileStore({ request: (content) => model.send({ ...content, view: this.uid() }), arrived: () => this.schedule() });
+    this.tiles = new TileStore({ request: (content) => { if (!this.lost) model.send({ ...content, view: this.uid() }); }, arrived: () => this.schedule() });
     this.leave = (event) => { // closing the page: a note being typed is sent, and what is not saved yet is asked about
       this.writeNote();
+      this.shelve(this.outbox.state().held);
       if (this.outbox.held.size) event.preventDefault();
     };
     window.addEventListener("beforeunload", this.leave);
@@ -46,7 +47,7 @@ class ReviewView {
     // A new theme takes the styles away for a moment: what was laid out then is laid out again.
     this.theme = new MutationObserver(() => { for (const wait of [0, 300, 1500]) setTimeout(settle, wait); });
     this.theme.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name", "class"] });
-    this.live = () => this.ask({ kind: "ping" }); // the comm was opened or closed: a closed one throws
+    this.live = () => { if (this.order) this.lostKernel(); }; // the comm was closed; the next message says if it is back
     model.on("comm_live_update", this.live);
     this.applyView(model.get("view") ?? {});
     this.ask({ kind: "index", view: this.uid() });
@@ -177,6 +178,11 @@ class ReviewView {
   }
 
   receive(content, buffers) {
+    if (this.lost) {
+      this.lost = false;
+      this.alert("");
+      this.showSaving(this.outbox.state());
+    }
     if (content.view && content.view !== this.uid()) return; // for another view of this widget
     if (content.kind === "index") this.takeIndex(content, buffers);
     else if (content.kind === "tiles") this.tiles.receive(content, buffers[0]);
@@ -230,10 +236,10 @@ class ReviewView {
       { "Save now": () => decide(true), Discard: () => decide(false) });
   }
 
-  // What is late is kept in the browser too, so that a view which ends loses nothing.
-  shelve(late) {
+  // What is not saved in time is kept in the browser too, so that a view which ends loses nothing.
+  shelve(held) {
     if (!this.shelf || !this.left) return;
-    const actions = [...this.left, ...late];
+    const actions = [...this.left, ...held.filter((action) => action.kind === "act")];
     try {
       if (actions.length) window.localStorage.setItem(this.shelf, JSON.stringify(actions));
       else window.localStorage.removeItem(this.shelf);
@@ -310,7 +316,7 @@ class ReviewView {
       if (this.alarm.dataset.cause === "late") this.alert("");
       setText(this.saved, state.waiting ? "saving…" : this.rated === undefined ? "" : "all saved");
     }
-    this.shelve(state.late.filter((action) => action.kind === "act"));
+    if (late || !state.waiting) this.shelve(state.held);
     this.saved.dataset.state = late ? "late" : state.waiting ? "saving" : "saved";
     this.showProgress();
   }
@@ -325,7 +331,10 @@ class ReviewView {
   }
 
   lostKernel() {
+    this.lost = true;
     this.busy(false);
+    setText(this.saved, "kernel gone");
+    this.saved.dataset.state = "late";
     this.alert("The kernel does not answer: it was restarted or is gone. What is marked as saved is on disk; run this cell again to go on.", "late");
     this.root.classList.add("rw-stale");
   }
@@ -372,6 +381,7 @@ class ReviewView {
   saveView() {
     clearTimeout(this.viewTimer);
     this.viewTimer = setTimeout(() => {
+      if (this.lost) return;
       this.view.cursor = this.current() ?? null;
       this.view.large = this.large.open;
       this.view.stamp = Date.now();
@@ -814,6 +824,7 @@ class ReviewView {
 
   dispose() {
     this.writeNote();
+    this.shelve(this.outbox.state().held);
     window.removeEventListener("beforeunload", this.leave);
     clearTimeout(this.largeTimer);
     this.model.off("msg:custom", this.listen);

@@ -30,7 +30,7 @@ export class TileStore {
   // What the screen needs now, most urgent first; replaces what was wanted before.
   want(frames, size) {
     this.size = size;
-    this.wanted = frames;
+    this.wanted = [...new Set(frames)];
     this.pump();
   }
 
