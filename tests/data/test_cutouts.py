@@ -9,6 +9,7 @@ from astropy.wcs import WCS
 from skies import celestial, noisy_sky
 
 import radiowidgets as rw
+from radiowidgets.data.catalogues import read_catalogue
 from radiowidgets.data.cutouts import cut_sources
 from radiowidgets.data.headers import pixel_coordinates
 from radiowidgets.errors import MapError, ParameterError
@@ -130,6 +131,19 @@ def test_extents_come_from_the_box_the_circle_or_the_axis():
     assert cut_sources(sky, table, extent="LAS").width.tolist() == [150, 75]
 
 
+def test_found_sources_fill_their_frames():
+    sky = noisy_sky()
+    found = rw.find_sources(sky)
+    frames = cut_sources(sky, found)
+    assert len(frames) == len(found)
+    box = np.maximum(found["x1"] - found["x0"], found["y1"] - found["y0"])
+    np.testing.assert_array_equal(frames.width, np.ceil(1.5 * box))
+    for frame, snr in zip(frames, found["snr"], strict=True):
+        middle = frame.pixels[frame.height // 2 - 2 :, frame.width // 2 - 2 :][:5, :5]
+        if snr > 20:
+            assert np.nanmax(middle) > 0.5 * np.nanmax(frame.pixels)
+
+
 def test_pixels_serve_where_there_are_no_coordinates():
     bare = rw.SkyMap.from_array(np.zeros((100, 120), np.float32))
     table = pd.DataFrame({"x": [50, 60], "y": [20, 30], "ra": [np.nan, 3], "dec": [np.nan, 4]})
@@ -219,21 +233,18 @@ def test_galactic_maps_take_equatorial_catalogues():
 
 def test_lofar_sources_are_centred_to_a_pixel(realdata):
     """Sources of LoTSS DR1: the brightest pixel near the middle, and the peaks of catalogue and map agree."""
-    from astropy.table import Table
-
     sky = rw.SkyMap.open(realdata / "lotss_dr1" / "P205+55-mosaic.fits")
-    table = Table.read(realdata / "lotss_dr1" / "catalog_shimwell_reduced.srl.fits").to_pandas()
-    table = table.rename(columns={"RA": "ra", "DEC": "dec"})
+    table = read_catalogue(realdata / "lotss_dr1" / "catalog_shimwell_reduced.srl.fits")
     with pytest.warns(UserWarning, match="outside"):
         frames = cut_sources(sky, table, size=25)
     assert len(frames) == 27
     assert len(frames) + len(frames.left_out) == len(table)
-    strong = frames.sources["Peak_flux"].to_numpy() > 10 * frames.sources["Isl_rms"].to_numpy()
+    strong = (frames.sources["peak"] > 10 * frames.sources["rms"]).to_numpy()
     offsets, ratios = [], []
-    for frame, peak in zip(frames.select(strong), frames.sources["Peak_flux"][strong], strict=True):
+    for frame, peak in zip(frames.select(strong), frames.sources["peak"][strong], strict=True):
         middle = frame.pixels[8:17, 8:17]
         offsets.append(np.subtract(np.unravel_index(np.nanargmax(middle), middle.shape), 4))
-        ratios.append(1e3 * np.nanmax(middle) / peak)  # the catalogue is in mJy
+        ratios.append(np.nanmax(middle) / peak)
     assert len(ratios) >= 5
     assert np.median(np.abs(offsets)) <= 1
     assert np.median(ratios) == pytest.approx(1, abs=0.05)
