@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from radiowidgets.errors import ParameterError
+from radiowidgets.errors import ParameterError, RadioWidgetsError
+from radiowidgets.labels.log import guard_formulas
 
 UNITS = {"x": "pix", "y": "pix", "width": "pix", "height": "pix", "ra": "deg", "dec": "deg"}
 
@@ -45,7 +46,7 @@ def write_table(
     }
     chosen = format or suffixes.get(path.suffix.lower())
     writers: dict[str, Callable[[], str | bytes]] = {
-        "csv": lambda: table.to_csv(index=False),
+        "csv": lambda: guard_formulas(table).to_csv(index=False),
         "parquet": lambda: table.to_parquet(index=False),
         "votable": lambda: _votable(table),
         "ds9": lambda: _ds9(table, frames),
@@ -56,11 +57,15 @@ def write_table(
             "or a suffix .csv, .parquet, .vot or .reg."
         )
     content = writers[chosen]()
-    if path.parent != Path():
-        path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    draft.write_bytes(content.encode() if isinstance(content, str) else content)
-    draft.replace(path)  # whole or not at all
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(content.encode() if isinstance(content, str) else content)
+        draft.replace(path)  # whole or not at all
+    except OSError as error:
+        raise RadioWidgetsError(
+            f"Cannot write {path}: {error.strerror}. Choose a file that you may write."
+        ) from error
     return path
 
 
@@ -88,30 +93,27 @@ def _votable(table: pd.DataFrame) -> bytes:
 
 
 def _ds9(table: pd.DataFrame, frames: Any) -> str:
-    """One polygon a frame: on the sky where the map has coordinates, else in pixels of its map."""
-    from astropy.coordinates import SkyCoord
-    from regions import PixCoord, PolygonPixelRegion, PolygonSkyRegion, Regions
-
+    """One polygon a frame: on the sky where the map has coordinates, else in pixels of its map (from 1, as in DS9)."""
     if frames is None:
         raise ParameterError("Writing DS9 regions needs the frames; give frames=.")
-    regions = []
-    for row in table.itertuples():
-        frame = frames[frames.index_of(row.frame_id)]
-        x = np.array([0, frame.width, frame.width, 0]) - 0.5
-        y = np.array([0, 0, frame.height, frame.height]) - 0.5
-        text = f"{row.frame_id} {getattr(row, 'tags', '')}".strip()
-        # DS9 ends a text at the closing brace and a region at the line's end.
-        meta = {
-            "text": "".join(
-                " " if letter in "{}\r\n" or not letter.isprintable() else letter for letter in text
-            )
-        }
-        region = None
-        if frame.wcs is not None:
-            corners = SkyCoord(frame.wcs.pixel_to_world(x, y)).icrs
-            if np.isfinite(corners.ra.deg).all() and np.isfinite(corners.dec.deg).all():
-                region = PolygonSkyRegion(corners, meta=meta)
-        if region is None:
-            region = PolygonPixelRegion(PixCoord(x + frame.x, y + frame.y), meta=meta)
-        regions.append(region)
-    return Regions(regions).serialize(format="ds9", precision=7) if regions else "# Region file format: DS9\n"
+    rows = np.array([frames.index_of(frame_id) for frame_id in table["frame_id"]], dtype=np.int64)
+    x = frames.x[rows, None] - 0.5 + frames.width[rows, None] * np.array([0, 1, 1, 0])
+    y = frames.y[rows, None] - 0.5 + frames.height[rows, None] * np.array([0, 0, 1, 1])
+    ra, dec = np.full(x.shape, np.nan), np.full(x.shape, np.nan)
+    for code, name in enumerate(frames.map_names if frames.maps else ()):
+        mine = frames.map_codes[rows] == code
+        if mine.any() and frames.maps[name].wcs is not None:
+            ra[mine], dec[mine] = frames.maps[name].pixel_to_sky(x[mine], y[mine])
+    on_sky = np.asarray(np.isfinite(ra + dec).all(axis=1))
+    lines = ["# Region file format: DS9"]
+    tags = table["tags"] if "tags" in table else [""] * len(table)
+    for k, (frame_id, given) in enumerate(zip(table["frame_id"], tags, strict=True)):
+        system, a, b, digits = ("icrs", ra[k], dec[k], 7) if on_sky[k] else ("image", x[k] + 1, y[k] + 1, 2)
+        corners = ",".join(f"{value:.{digits}f}" for point in zip(a, b, strict=True) for value in point)
+        lines.append(f"{system}; polygon({corners}) # text={{{_region_text(f'{frame_id} {given}'.strip())}}}")
+    return "\n".join(lines) + "\n"
+
+
+def _region_text(text: str) -> str:
+    """DS9 ends a text at the closing brace and a region at the line's end."""
+    return "".join(" " if letter in "{}" or not letter.isprintable() else letter for letter in text)

@@ -497,13 +497,21 @@ def _replacing(path: Path) -> Any:
         raise
 
 
-def _write_csv(table: "pd.DataFrame", path: Path) -> None:
-    table = table.assign(tags=[";".join(tags) for tags in table["tags"]])
-    for column in ("frame_id", "annotator", "tags", "note"):
-        table[column] = [
+def guard_formulas(table: "pd.DataFrame") -> "pd.DataFrame":
+    """Return a table whose texts no spreadsheet runs: an apostrophe stands before what looks like a formula."""
+    texts = {
+        column: [
             f"'{text}" if isinstance(text, str) and text.startswith(_FORMULA) else text
             for text in table[column]
         ]
+        for column in ("frame_id", "map", "annotator", "tags", "note")
+        if column in table
+    }
+    return table.assign(**texts)
+
+
+def _write_csv(table: "pd.DataFrame", path: Path) -> None:
+    table = guard_formulas(table.assign(tags=[";".join(tags) for tags in table["tags"]]))
     table.to_csv(path, index=False, date_format="%Y-%m-%dT%H:%M:%S.%fZ")
 
 
