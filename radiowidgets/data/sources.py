@@ -3,8 +3,9 @@
 The clip is that of `astropy.stats.sigma_clipped_stats` (median as centre, standard deviation as width,
 3 sigma, five rounds), but a frame's pixels are looked at once: they are counted in bins of a 16th of a first
 guess of the noise, and the rounds of clipping run on the counts. What lies far outside keeps its exact sum
-and sum of squares in bins of an eighth of an octave, so that a dynamic range of any size costs no accuracy.
-Frames that bins cannot describe (few pixels, few distinct values) are sorted and clipped exactly.
+and sum of squares in bins of an eighth of an octave, so that a few very bright pixels cost no accuracy.
+Frames that bins cannot describe (few pixels, few distinct values, much flux of one level far outside) are
+sorted and clipped exactly.
 """
 
 from __future__ import annotations
@@ -46,6 +47,9 @@ _COARSE = 128 * _PER_OCTAVE
 _SAMPLES = 1024  # pixels of the first guess
 _TOGETHER = 64  # frames of one task
 _IN_CACHE = 8  # overlapping frames of 256 pixels that fit into a processor's cache
+_CROWDED = (
+    0.005  # share of the pixels in one coarse bin from which on it matters where in the bin a limit falls
+)
 _EXACT_BELOW = 4096  # with fewer pixels than this sorting is quick, and bins are sparse
 
 
@@ -316,7 +320,10 @@ def _clip_by_counts(  # noqa: PLR0913 - kernels take arrays one by one
                 filled += 1
         bins_n = _join(counts[0], beyond, used, bins, edges, total)
         found = int(total[bins_n, 0] - total[0, 0])
-        if found < _EXACT_BELOW or filled < 2 * _PER_SIGMA:
+        crowded = 0.0
+        for b in range(used):
+            crowded = max(crowded, beyond[0, b, 0], beyond[1, b, 0])
+        if found < _EXACT_BELOW or filled < 2 * _PER_SIGMA or crowded > _CROWDED * found:
             exact[i] = True
             continue
         valid[i] = found

@@ -209,3 +209,15 @@ def test_bad_parameters(options):
 def test_no_frames():
     noise = measure_noise(FrameSet.from_images([]))
     assert len(noise.rms) == 0
+
+
+@pytest.mark.parametrize("level", [100.0, 1e3, 1e6])
+def test_many_bright_pixels_of_one_level_are_clipped_as_astropy_does(level):
+    pixels = np.random.default_rng(11).normal(size=(512, 512)).astype(np.float32)
+    pixels[::7] += level
+    frames = cut_windows(SkyMap.from_array(pixels, name="striped"), size=128)
+    noise = measure_noise(frames)
+    for k in range(0, len(frames), 9):
+        _, middle, deviation = sigma_clipped_stats(frames[k].pixels, sigma=3)
+        assert noise.rms[k] == pytest.approx(deviation, rel=0.01)
+        assert noise.background[k] == pytest.approx(middle, abs=float(0.02 * deviation))
