@@ -511,7 +511,7 @@ class FrameSet:
         """Read the frames in one pass over their maps, strip by strip.
 
         Frames of one map that lie close together in y share a strip, so that overlapping windows are read
-        little more than once; a strip holds at most 64 MB, unless one frame is larger.
+        little more than once; a strip holds at most 30 MB, unless one frame is larger.
 
         Parameters
         ----------

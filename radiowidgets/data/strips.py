@@ -8,7 +8,7 @@ import numpy as np
 from radiowidgets.data.maps import SkyMap
 
 # Bytes of pixels that one strip may hold, unless a single frame holds more.
-STRIP_BYTES = 64 * 2**20
+STRIP_BYTES = 30 * 2**20  # small enough for the allocator to use the same memory again
 # A box of which less than this share belongs to frames is not worth reading as a whole.
 _WORTH_READING = 0.25
 

@@ -44,7 +44,8 @@ class Traffic:
         route.abort()
 
     def _hear(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
+        # JupyterLab's debugger says so itself when a kernel is busy as a notebook opens.
+        if message.type == "error" and not message.text.startswith("Could not restore the debugger state"):
             place = urlsplit(message.location.get("url", "")).path
             self.errors.append(f"{message.text} ({place})")
 
