@@ -32,6 +32,7 @@ _HOMES = {
     "Run": "run",
     "Review": "widgets.review",
     "extension": "widgets.plots",
+    "show_channels": "widgets.plots",
     "show_map": "widgets.plots",
     "RadioWidgetsError": "errors",
 }

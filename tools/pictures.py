@@ -18,7 +18,7 @@ frames = rw.cut_windows(rw.simulate("emu", size=2048, seed=1), size=128)
 rw.Review(rw.Run.create("runs/mock-emu", frames, annotator="ada"))
 """
 # (tags, rating) given to the first frames
-GIVEN = ["p5", "e4", "g3", "a0", "d4", "1", "g3", "p4", "2"]
+GIVEN = ["a1", "a0", "a0", "a0", "p5", "p4", "f3", "a1", "0"]
 
 
 def shoot(page: Page, name: str) -> None:

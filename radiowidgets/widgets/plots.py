@@ -4,6 +4,7 @@ HoloViews and datashader draw what is in view at the resolution of the screen, s
 grow with the map. Their front end comes from the installed packages, never from the network: `extension` loads it.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import ipywidgets
@@ -73,15 +74,12 @@ def show_map(
     ParameterError
         If `extension` was not called before, or `sources` has no pixel positions.
     """
-    if not _loaded:
-        raise ParameterError("Plots need their front end; call rw.extension() in a cell before this one.")
+    _need_front_end()
     if sources is not None and not {"x", "y"} <= set(sources.columns):
         columns = ", ".join(map(str, sources.columns[:8]))
         raise ParameterError(f"sources needs columns x and y in pixels of the map; it has {columns}.")
     import holoviews as hv
-    from bokeh.document import Document
     from holoviews.streams import RangeXY
-    from jupyter_bokeh import BokehModel
 
     picture = _Picture(sky, limits)
     ny, nx = sky.shape
@@ -105,9 +103,67 @@ def show_map(
             bgcolor="#2e323b",
         )
     )
-    renderer = hv.renderer("bokeh").instance(mode="server")
-    plot = renderer.get_plot(layers, doc=Document())
-    view = ipywidgets.VBox([BokehModel(plot.state)], layout=ipywidgets.Layout(height=f"{height + 70}px"))
+    return _view(layers, height + 70)
+
+
+def show_channels(pixels: np.ndarray, names: Sequence[str], *, size: int = 130) -> ipywidgets.Widget:
+    """Show the channels of one frame side by side, each from its lowest to its highest value with an asinh stretch.
+
+    Parameters
+    ----------
+    pixels : (h, w, channels) array
+        Blank pixels (NaN) stay empty.
+    names : sequence of str
+        Names of the channels.
+    size : int
+        Side of each picture in pixels.
+
+    Raises
+    ------
+    ParameterError
+        If `extension` was not called before, or the names do not fit.
+    """
+    _need_front_end()
+    if pixels.ndim != 3 or pixels.shape[2] != len(names):
+        raise ParameterError(
+            f"pixels has shape {pixels.shape}; {len(names)} names need (h, w, {len(names)})."
+        )
+    import holoviews as hv
+
+    pictures = []
+    for k, name in enumerate(names):
+        seen = pixels[..., k][np.isfinite(pixels[..., k])]
+        low, high = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 1.0)
+        share = (pixels[::-1, :, k] - low) / (high - low or 1.0)
+        picture = hv.Image(np.arcsinh(10 * share), kdims=["x", "y"], vdims=["shown"])
+        pictures.append(
+            picture.opts(
+                title=str(name),
+                cmap="inferno",
+                bgcolor="#2e323b",
+                xaxis=None,
+                yaxis=None,
+                toolbar=None,
+                frame_width=size,
+                frame_height=size,
+            )
+        )
+    return _view(hv.Layout(pictures).cols(len(pictures)).opts(toolbar=None), size + 60)
+
+
+def _need_front_end() -> None:
+    if not _loaded:
+        raise ParameterError("Plots need their front end; call rw.extension() in a cell before this one.")
+
+
+def _view(element: Any, height: int) -> ipywidgets.Widget:
+    """Return a HoloViews element as a widget that needs nothing from the network."""
+    import holoviews as hv
+    from bokeh.document import Document
+    from jupyter_bokeh import BokehModel
+
+    plot = hv.renderer("bokeh").instance(mode="server").get_plot(element, doc=Document())
+    view = ipywidgets.VBox([BokehModel(plot.state)], layout=ipywidgets.Layout(height=f"{height}px"))
     view.plot = plot  # keeps the callbacks alive as long as the view
     return view
 

@@ -1,9 +1,12 @@
 """Plots paint without a network, and zooming asks the kernel for finer pixels."""
 
+from pathlib import Path
+
 import pytest
 from browser.lab import CellError, cell, open_notebook, run_all, run_cell, screenshot
 from playwright.sync_api import expect
 
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 MAP = """
 sky = rw.simulate("emu", size=2600, seed=2)
 view = rw.show_map(sky, rw.cut_windows(sky, size=256), sky.truth.sources.nlargest(50, "flux"))
@@ -34,6 +37,17 @@ def test_a_map_paints_offline_and_zooms(page, jupyter):
     else:
         raise AssertionError(f"the wheel did not zoom: {text}")
     screenshot(page, "map")
+    assert page.traffic.errors == []
+
+
+def test_the_lesson_on_datasets_paints_offline(page, jupyter):
+    open_notebook(page, jupyter.copy(NOTEBOOKS / "01_dataset_construction.ipynb"))
+    run_all(page)
+    expect(page.locator(".rw-review[data-ready=true]")).to_have_count(1)
+    last = page.locator(".jp-CodeCell").last
+    last.scroll_into_view_if_needed()
+    expect(last.locator("canvas").first).to_be_visible(timeout=30_000)
+    screenshot(page, "dataset-construction")
     assert page.traffic.errors == []
 
 

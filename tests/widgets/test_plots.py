@@ -57,3 +57,9 @@ def test_what_is_wrong_is_said(monkeypatch):
     monkeypatch.setattr(plots, "_loaded", True)
     with pytest.raises(ParameterError, match="needs columns x and y"):
         rw.show_map(noisy_sky(), sources=pd.DataFrame({"ra": [1.0]}))
+
+
+def test_channels_must_have_names(monkeypatch):
+    monkeypatch.setattr(plots, "_loaded", True)
+    with pytest.raises(ParameterError, match="2 names need"):
+        rw.show_channels(np.zeros((8, 8, 3)), ["radio", "12"])
