@@ -152,7 +152,7 @@ class Run:
             run._write_about(
                 {"ranking": {key: scores.attrs[key] for key in ("method", "seed") if key in scores.attrs}}
             )
-            run._forget_parts()
+            shutil.rmtree(run.path / "parts", ignore_errors=True)
         return run
 
     @classmethod
@@ -458,9 +458,6 @@ class Run:
         table = pd.concat(parts, ignore_index=True).set_index("frame_id")
         noise = table[[f"noise {name}" for name in NOISE]]
         return noise, fill_features(table.drop(columns=noise.columns))
-
-    def _forget_parts(self) -> None:
-        shutil.rmtree(self.path / "parts", ignore_errors=True)
 
     def _write_frames(self) -> None:
         place = self.path / "frames.parquet"

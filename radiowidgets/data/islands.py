@@ -216,7 +216,8 @@ def _interpolated(values, x, y):
 
 
 @njit(nogil=True, cache=True)
-def _root(parent, i):
+def find_root(parent: NDArray[Any], i: int) -> int:
+    """Return the number that stands for the set of `i`, and shorten the way to it."""
     while parent[i] != i:
         parent[i] = parent[parent[i]]
         i = parent[i]
@@ -252,7 +253,7 @@ def _count_peaks(values, labels, label, box, n_pixels, least):
                 other = number[here + dy * width + dx]
                 if other < 0 or other == k:
                     continue
-                a, b = _root(parent, k), _root(parent, other)
+                a, b = find_root(parent, k), find_root(parent, other)
                 if a == b:
                     continue
                 if height[a] < height[b]:

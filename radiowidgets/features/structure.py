@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
+from radiowidgets.data.islands import find_root
+
 if TYPE_CHECKING:
     from typing import TypeAlias
 
@@ -146,7 +148,7 @@ def label_islands(
         return np.zeros((0, 8))
     seeded = np.zeros(count + 1, np.bool_)
     for k in range(1, count + 1):
-        parent[k] = _root(parent, k)
+        parent[k] = find_root(parent, k)
     for y in range(height):
         for x in range(width):
             if z[y, x] >= seed:
@@ -181,19 +183,11 @@ def _unite(z, labels, parent, flood):
             elif left == 0 or above == 0:
                 labels[y, x] = max(left, above)
             else:
-                a = _root(parent, left)
-                b = _root(parent, above)
+                a = find_root(parent, left)
+                b = find_root(parent, above)
                 parent[max(a, b)] = min(a, b)
                 labels[y, x] = min(a, b)
     return count
-
-
-@njit(nogil=True, cache=True)
-def _root(parent, k):
-    while parent[k] != k:
-        parent[k] = parent[parent[k]]
-        k = parent[k]
-    return k
 
 
 @njit(nogil=True, cache=True)

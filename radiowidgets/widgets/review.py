@@ -265,7 +265,6 @@ class Review(anywidget.AnyWidget):
                 "tags": tags.tolist(),
                 "notes": [dict(notes).get(frame, "") for frame in frames],
                 "text": text,
-                "undone": content["kind"] == "undo",
             }
             if kind == "saved":  # what was refused may be tried again
                 self._answers[identity] = answer
