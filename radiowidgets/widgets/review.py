@@ -13,16 +13,12 @@ import anywidget
 import numpy as np
 import traitlets
 
-from radiowidgets.data.resampling import resize
 from radiowidgets.errors import ParameterError, RadioWidgetsError
 from radiowidgets.run import Run
 from radiowidgets.widgets.bundle import module, style
+from radiowidgets.widgets.display import Display, number
 
 MOST_TAGS = 32  # tags of a frame travel as the bits of one number
-MOST_TILES = 256  # in one request
-TILE_SIZES = (16, 512)
-GRID = 17  # points of the sky grid along each side of a large view
-HALF_MAX = 65504.0  # largest float16
 REMEMBERED = 5000  # answers kept, so that an action sent twice is recorded once
 
 
@@ -75,6 +71,7 @@ class Review(anywidget.AnyWidget):
                 f"The schema has {len(run.schema)} tags; a review shows at most {MOST_TAGS}. Drop some."
             )
         self.run = run
+        self.display = Display(run)
         self.labels = run.labels
         self.tags = run.schema.names
         self.ids = np.asarray(run.frames.frame_ids)
@@ -135,79 +132,17 @@ class Review(anywidget.AnyWidget):
         )
 
     def _on_tiles(self, content: dict[str, Any]) -> None:
-        frames = self._frames(content)[:MOST_TILES]
-        size = int(np.clip(int(content["size"]), *TILE_SIZES))
-        chosen = self.run.frames.select(frames)
-        noise = self.run.frames.noise
-        background, rms = noise.background[frames], noise.rms[frames]
-        rms = np.where(np.isfinite(rms) & (rms > 0), rms, 1.0)
-        pixels = self._squared(frames, size)
-        sigma = (pixels - np.nan_to_num(background)[:, None, None]) / rms[:, None, None]
-        tiles = np.clip(sigma, -HALF_MAX, HALF_MAX).astype(np.float16)[:, ::-1]
-        peaks = (np.array([_peak(frame.pixels) for frame in chosen]) - np.nan_to_num(background)) / rms
-        facts = [
-            {
-                "id": str(self.ids[frame]),
-                "ra": _number(chosen.ra[i]),
-                "dec": _number(chosen.dec[i]),
-                "rms": _number(noise.rms[frame]),
-                "snr": _number(peaks[i]),
-                "unit": self._unit(frame),
-            }
-            for i, frame in enumerate(frames)
-        ]
-        self.send(
-            {
-                "kind": "tiles",
-                "view": content.get("view"),
-                "request": content.get("request"),
-                "frames": frames.tolist(),
-                "width": size,
-                "height": size,
-                "facts": facts,
-            },
-            buffers=[tiles.tobytes()],
-        )
-
-    def _squared(self, frames: np.ndarray, size: int) -> np.ndarray:
-        """Pixels of frames at tile size; a frame that is not square is padded with blanks, never stretched."""
-        width, height = self.run.frames.width[frames], self.run.frames.height[frames]
-        tiles = np.empty((len(frames), size, size), np.float32)
-        square = width == height
-        if square.any():
-            tiles[square] = self.run.frames.pixels(frames[square], size=size).mean(axis=-1)
-        for i in np.flatnonzero(~square):
-            side = max(width[i], height[i])
-            padded = np.full((side, side), np.nan, np.float32)
-            y, x = (side - height[i]) // 2, (side - width[i]) // 2
-            pixels = np.atleast_3d(self.run.frames[frames[i]].pixels).mean(axis=-1)
-            padded[y : y + height[i], x : x + width[i]] = pixels
-            tiles[i] = resize(padded, (size, size))
-        return tiles
+        frames = self._frames(content)
+        self._reply(content, *self.display.tiles(frames, content))
 
     def _on_large(self, content: dict[str, Any]) -> None:
         index = int(self._frames({"frames": [content["frame"]]})[0])
-        frame = self.run.frames[index]
-        pixels = np.atleast_3d(frame.pixels).mean(axis=-1, dtype=np.float32)
-        height, width = pixels.shape
-        reply: dict[str, Any] = {
-            "kind": "large",
-            "view": content.get("view"),
-            "frame": index,
-            "width": width,
-            "height": height,
-            "x": int(frame.x),
-            "y": int(frame.y),
-            "unit": self._unit(index),
-            "background": float(np.nan_to_num(frame.background)),
-            "rms": float(frame.rms) if frame.rms > 0 else 1.0,
-        }
-        vectors = np.zeros(0)
-        if frame.wcs is not None:
-            vectors = _sky_grid(frame.wcs, width, height)
-            reply["grid"] = {"columns": GRID, "rows": GRID}
-            reply |= _directions(frame.wcs, width, height, frame.beam)
-        self.send(reply, buffers=[pixels.tobytes(), vectors.tobytes()])
+        self._reply(content, *self.display.large(index, content))
+
+    def _reply(self, asked: dict[str, Any], content: dict[str, Any], buffers: list[bytes]) -> None:
+        """Answer the view that asked, under the kind and number of what it asked."""
+        own = {name: asked.get(name) for name in ("kind", "view", "request")}
+        self.send(own | content, buffers=buffers)
 
     def _on_act(self, content: dict[str, Any]) -> None:
         def record() -> Any:
@@ -304,8 +239,8 @@ class Review(anywidget.AnyWidget):
             "frame_id": str(self.ids[frame]),
             "map": frames.map_names[frames.map_codes[frame]],
             "box": box,
-            "ra": _number(frames.ra[frame]),
-            "dec": _number(frames.dec[frame]),
+            "ra": number(frames.ra[frame]),
+            "dec": number(frames.dec[frame]),
             "shown": shown,
         }
 
@@ -350,61 +285,3 @@ class Review(anywidget.AnyWidget):
                 f"The widget asked for frames that this run does not have ({len(self.ids)} frames); reload the page."
             )
         return frames
-
-    def _unit(self, frame: int) -> str:
-        frames = self.run.frames
-        sky = frames.maps.get(frames.map_names[frames.map_codes[frame]]) if frames.maps else None
-        if sky is None or sky.unit is None:
-            return ""
-        return sky.unit.to_string().replace(" / ", "/").replace(" ", "")
-
-
-def _peak(pixels: np.ndarray) -> float:
-    finite = pixels[np.isfinite(pixels)]
-    return float(finite.max()) if finite.size else np.nan
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-def _sky_grid(wcs: Any, width: int, height: int) -> np.ndarray:
-    """Unit vectors (ICRS) at GRID x GRID points from pixel 0 to the last one; NaN where there is no sky."""
-    x, y = np.meshgrid(np.linspace(0, width - 1, GRID), np.linspace(0, height - 1, GRID))
-    ra, dec = _icrs(wcs, x.ravel(), y.ravel())
-    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
-
-
-def _icrs(wcs: Any, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    position = wcs.pixel_to_world(x, y).icrs
-    return position.ra.rad, position.dec.rad
-
-
-def _directions(wcs: Any, width: int, height: int, beam: Any) -> dict[str, Any]:
-    """Pixel scale (arcsec), north and east as unit vectors in pixels, and the beam as an ellipse in pixels."""
-    x, y = (width - 1) / 2, (height - 1) / 2
-    ra, dec = _icrs(wcs, np.array([x, x + 1, x]), np.array([y, y, y + 1]))
-    if not np.isfinite(ra + dec).all():
-        return {}
-    turn = (ra - ra[0] + np.pi) % (2 * np.pi) - np.pi
-    # Columns: the step on the sky (east, north) for one pixel along x and along y.
-    jacobian = np.array([turn[1:] * np.cos(dec[0]), dec[1:] - dec[0]])
-    scale = np.sqrt(abs(np.linalg.det(jacobian)))
-    if not scale > 0:
-        return {}
-    inverse = np.linalg.inv(jacobian)
-    east, north = inverse[:, 0] / np.linalg.norm(inverse[:, 0]), inverse[:, 1] / np.linalg.norm(inverse[:, 1])
-    found: dict[str, Any] = {
-        "pixel_scale": float(np.degrees(scale) * 3600),
-        "north": north.tolist(),
-        "east": east.tolist(),
-    }
-    if beam is not None:
-        angle = beam.pa.to_value("rad")
-        along = inverse @ np.array([np.sin(angle), np.cos(angle)])
-        found["beam"] = {
-            "major": float(beam.major.to_value("rad") / scale),
-            "minor": float(beam.minor.to_value("rad") / scale),
-            "angle": float(np.arctan2(along[1], along[0])),
-        }
-    return found
