@@ -834,6 +834,24 @@ def test_a_clock_gone_mad_costs_only_the_time(log, monkeypatch):
     assert [event.time for event in log.events()] == ["", "", "", "1970-01-01T00:00:00.000+00:00"]
 
 
+def test_a_clock_that_jumps_decides_nothing(folder, monkeypatch):
+    """The last word is that of the larger counter, also where its clock is years behind."""
+    for interest, now in ((1, 4e9), (5, 1.8e9), (3, 0.0)):
+        monkeypatch.setattr("time.time", lambda now=now: now)
+        LabelLog(folder, "ana").record(["a"], interest=interest)  # each time a session of its own
+    log = LabelLog(folder, "ana")
+    assert log.state_of("a").interest == 3
+    times = log.history()["time"]
+    assert times.is_monotonic_decreasing
+    undo = log.undo()
+    assert log.state_of("a").interest == 5
+    log.undo()
+    assert log.state_of("a").interest == 1
+    log.undo(undo.event_id)  # a redo
+    assert log.state_of("a").interest == 3
+    assert LabelLog(folder, "bob").state("ana") == log.state()
+
+
 def test_history_says_who_did_what(log, folder):
     event = log.record(["a", "b"], interest=2, add=["X"], remove=["Y"], note="n")
     undo = log.undo()

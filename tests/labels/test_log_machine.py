@@ -264,6 +264,21 @@ class LogMachine(RuleBasedStateMachine):
         event = participant.log.record(["f0"], interest=2)
         self.acknowledge(participant, event, frames=["f0"], interest=2)
 
+    @rule(number=st.integers(0, 4), error=st.sampled_from([errno.EACCES, errno.EROFS, errno.EMFILE]))
+    def fail_to_begin_a_file(self, number, error):
+        """The folder lets nobody make a file; a file that is open already is written to all the same."""
+        participant = self.some(number)
+        participant.log.close()
+        open_file = os.open
+
+        def read_only(path, flags, *more):
+            if flags & os.O_CREAT:
+                raise OSError(error, os.strerror(error))
+            return open_file(path, flags, *more)
+
+        with mock.patch("os.open", read_only), self.refused(participant):
+            participant.log.record(FRAMES, interest=1, add=["never"])
+
     @rule(now=st.sampled_from([0.0, 1.8e9, 1.8e9 - 86400, 4e9, -5.0, 1e300]))
     def jump_the_clock(self, now):
         self.now = now
@@ -316,6 +331,16 @@ LogMachine.TestCase.settings = settings(
 TestLogMachine = LogMachine.TestCase
 
 
+class LongLogMachine(LogMachine):
+    """The same for long, and with other examples every time."""
+
+
+LongLogMachine.TestCase.settings = settings(
+    max_examples=1500, stateful_step_count=80, deadline=None, print_blob=True
+)
+TestLongLogMachine = pytest.mark.soak(LongLogMachine.TestCase)
+
+
 # -- real processes, real signals, real limits ----------------------------------------------------------
 
 
@@ -335,41 +360,84 @@ def finish(process):
 
 
 WRITER = """
-import sys
+import random, sys, time
 from radiowidgets.labels.log import LabelLog
-log = LabelLog(sys.argv[1], "ana")
-number = 0
+annotator, seed = sys.argv[2], int(sys.argv[3])
+rng, clock = random.Random(seed), time.time
+time.time = lambda: rng.choice([0.0, -86400.0, 3e9, 1e300]) if rng.random() < 0.2 else clock()
+log = LabelLog(sys.argv[1], annotator)
 while True:
     # Now and then a long line, so that the end comes in the middle of one.
-    count = 4000 if number % 3 == 2 else 1
-    event = log.record([f"frame{i}" for i in range(count)], interest=number % 6)
+    count = rng.choice([1, 2, 4000])
+    what = rng.random()
+    if what < 0.1:
+        log.refresh()
+    own = [event for event in log.events()[-20:] if event.annotator == annotator and log.counts(event)]
+    if what < 0.3 and own:  # an undo, or a redo where that is an undo
+        event = log.undo(rng.choice(own).event_id)
+    else:
+        event = log.record([f"frame{i}" for i in range(count)], interest=rng.randrange(6), note=f"{what}")
     print(event.event_id, flush=True)
-    number += 1
 """
 
 
-def test_a_killed_writer_has_saved_all_that_it_said(tmp_path):
-    rng = random.Random(3)
+def live_and_die(folder, lives, at_once, seed):
+    """Let people label side by side, each killed in the middle of it; return what was said to be saved."""
+    rng = random.Random(seed)
     said = []
-    for _ in range(3):
-        writer = start(WRITER, tmp_path)
-        said += [writer.stdout.readline().strip() for _ in range(rng.randint(1, 12))]
-        time.sleep(rng.uniform(0, 0.1))
-        writer.send_signal(signal.SIGKILL)
-        said += writer.stdout.read().split()
-        assert writer.wait(timeout=60) == -signal.SIGKILL
-        writer.stdout.close()
-        writer.stderr.close()
-    log = LabelLog(tmp_path, "bob")
+    for first in range(0, lives, at_once):
+        writers = [
+            start(WRITER, folder, rng.choice(ANNOTATORS), seed + life)
+            for life in range(first, min(first + at_once, lives))
+        ]
+        for writer in writers:
+            said += [writer.stdout.readline().strip() for _ in range(rng.randint(1, 12))]
+            time.sleep(rng.uniform(0, 0.1))
+            writer.send_signal(signal.SIGKILL)
+        for writer in writers:
+            said += writer.stdout.read().split()
+            assert writer.wait(timeout=60) == -signal.SIGKILL
+            writer.stdout.close()
+            writer.stderr.close()
+    return said
+
+
+def check_after(folder, lives, said):
+    log = LabelLog(folder, "eve")
     events = [event.event_id for event in log.events()]
+    assert len(said) >= lives
     assert set(said) <= set(events)
-    # What it had not said yet may be there too, at most one event for each life.
-    assert len(events) <= len(said) + 3
+    # What nobody had said yet may be there too, at most one event for each life.
+    assert len(events) <= len(said) + lives
     assert len(events) == len(set(events))
     assert all("unfinished last line" in problem for problem in log.problems)
-    assert LabelLog(tmp_path, "ana").record(["a"], interest=1).counter > max(
-        event.counter for event in log.events()
-    )
+    known = [
+        {
+            "event_id": event.event_id,
+            "counter": event.counter,
+            "annotator": event.annotator,
+            "frames": event.frame_ids,
+            "interest": event.set.get("interest", UNSET),
+            "add": event.add,
+            "remove": event.remove,
+            "note": UNSET if event.note is None else event.note,
+            "undoes": event.undoes,
+        }
+        for event in log.events()
+    ]
+    for annotator in ANNOTATORS:
+        assert state_of(log, annotator) == fold(known, annotator)[0]
+    assert LabelLog(folder, "ana").record(["a"], interest=1).counter > max(e.counter for e in log.events())
+
+
+def test_killed_writers_have_saved_all_that_they_said(tmp_path):
+    check_after(tmp_path, 4, live_and_die(tmp_path, lives=4, at_once=2, seed=3))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(10))
+def test_hundreds_of_killed_writers_have_saved_all_that_they_said(tmp_path, seed):
+    check_after(tmp_path, 40, live_and_die(tmp_path, lives=40, at_once=3, seed=1000 * seed))
 
 
 FULL = """
@@ -409,7 +477,7 @@ def test_a_full_disk_is_told_and_got_over(tmp_path):
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
 
 
-READ_ONLY = """
+BECOME_NOBODY = """
 import os, sys
 from radiowidgets.errors import LabelError
 from radiowidgets.labels.log import LabelLog
@@ -418,6 +486,8 @@ if os.getuid() == 0:
     os.setgroups([])
     os.setgid(65534)
     os.setuid(65534)
+"""
+READ_ONLY = """
 log = LabelLog(sys.argv[1], "bob")
 print(log.state("ana")["a"].interest)
 try:
@@ -425,6 +495,19 @@ try:
 except LabelError as error:
     print(error)
 print(log.state())
+"""
+TURNED_READ_ONLY = """
+os.mkdir(sys.argv[1])
+saved = [LabelLog(sys.argv[1], "bob").record(["a"], interest=1).event_id]
+log = LabelLog(sys.argv[1], "bob")
+for mode, frame in ((0o555, "b"), (0o555, "c"), (0o755, "d"), (0o555, "e")):
+    os.chmod(sys.argv[1], mode)
+    try:
+        saved.append(log.record([frame], interest=2).event_id)
+    except LabelError as error:
+        print(f"{frame}: {error}")
+print(*saved)
+print(*sorted(log.state()))
 """
 
 
@@ -436,7 +519,7 @@ def test_a_read_only_folder_can_be_read_and_is_told():
         Path(parent).chmod(0o755)
         folder.chmod(0o555)
         try:
-            interest, error, state = finish(start(READ_ONLY, folder))
+            interest, error, state = finish(start(BECOME_NOBODY + READ_ONLY, folder))
         finally:
             folder.chmod(0o755)
     assert interest == "2"
@@ -444,3 +527,21 @@ def test_a_read_only_folder_can_be_read_and_is_told():
     assert "(Permission denied). Ask the folder's owner for the right to write" in error
     assert error.endswith("then repeat the action; what was saved before is safe.")
     assert state == "{}"
+
+
+def test_a_folder_that_turns_read_only_is_told_until_it_can_be_written_again():
+    with tempfile.TemporaryDirectory(prefix="labels-") as parent:
+        Path(parent).chmod(0o777)
+        folder = Path(parent) / "labels"
+        try:
+            first, second, saved, state = finish(start(BECOME_NOBODY + TURNED_READ_ONLY, folder))
+        finally:
+            folder.chmod(0o755)
+        assert first.startswith("b: Not saved: interest 2 on 1 frame could not be written to")
+        assert second.startswith("c: Not saved:") and "(Permission denied)" in second
+        # A file that was made in time is written to whatever becomes of its folder.
+        assert state == "a d e"
+        log = LabelLog(folder, "ana")
+        assert [event.event_id for event in log.events()] == saved.split()
+        assert sorted(log.state("bob")) == state.split()
+        assert log.problems == []
