@@ -24,6 +24,8 @@ _HOMES = {
     "simulate": "data.simulate",
     "find_sources": "data.detection",
     "read_catalogue": "data.catalogues",
+    "fetch_map": "data.services",
+    "plan_map": "data.services",
     "cross_match": "data.matches",
     "frame_features": "features.frames",
     "rank": "ranking.isolation",
