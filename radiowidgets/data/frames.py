@@ -1,6 +1,6 @@
 """`FrameSet`: many rectangular pieces of maps, as views; no pixel is copied until it is asked for."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -288,7 +288,7 @@ class FrameSet:
         ----------
         table : pandas.DataFrame
             Columns map, x, y, width, height; where there are frame_id or background, rms and blank_fraction,
-            they are kept.
+            and for images without a map ra and dec, they are kept.
         maps : SkyMap, sequence or mapping
             Every map that the table names.
         images : sequence of arrays, optional
@@ -307,6 +307,8 @@ class FrameSet:
         ids = table["frame_id"].astype(str).to_numpy(dtype=object) if "frame_id" in table.columns else None
         if images is not None:
             frames = cls.from_images(images, None if ids is None else list(ids))
+            if {"ra", "dec"} <= set(table.columns):
+                frames.place(table["ra"], table["dec"])
         else:
             skies = as_list([] if maps is None else maps)
             codes = _codes_of(table["map"], [sky.name for sky in skies])
@@ -358,11 +360,10 @@ class FrameSet:
     def frame_ids(self) -> np.ndarray:
         """Ids of all frames, an object array of str; generated on first use."""
         if self._ids is None:
-            ids = _texts(self.map_codes, lambda code: self.map_names[code])
-            ids = ids + _texts(self.x, lambda value: f"-x{value:05d}")
-            ids = ids + _texts(self.y, lambda value: f"-y{value:05d}")
-            ids = ids + _texts(self.width, lambda value: f"-{value}x")
-            self._ids = ids + _texts(self.height, str)
+            # Two columns of texts: to join a million of them takes longer than to find the different ones.
+            left = _texts(lambda code, x: f"{self.map_names[code]}-x{x:05d}", self.map_codes, self.x)
+            right = _texts(lambda y, w, h: f"-y{y:05d}-{w}x{h}", self.y, self.width, self.height)
+            self._ids = left + right
             self._ids.flags.writeable = False
         return self._ids
 
@@ -492,7 +493,7 @@ class FrameSet:
 
         columns: dict[str, Any] = {
             "frame_id": self.frame_ids,
-            "map": _texts(self.map_codes, lambda code: self.map_names[code]),
+            "map": _texts(lambda code: self.map_names[code], self.map_codes),
             "x": self.x,
             "y": self.y,
             "width": self.width,
@@ -728,10 +729,18 @@ def _starts(length: int, size: int, step: int, border: str) -> np.ndarray:
     return starts
 
 
-def _texts(values: np.ndarray, text: Any) -> np.ndarray:
-    """Return an object array of ``text(value)``, calling it once for each different value."""
-    unique, inverse = np.unique(values, return_inverse=True)
-    return np.array([text(int(value)) for value in unique], dtype=object)[inverse]
+def _texts(text: Callable[..., str], *columns: np.ndarray) -> np.ndarray:
+    """Return an object array of ``text(*values)`` of columns of integers, called once for each combination."""
+    import pandas as pd
+
+    codes = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:
+        own, different = pd.factorize(column)
+        codes, _ = pd.factorize(codes * len(different) + own)
+    # Codes count up as they appear.
+    first = np.flatnonzero(np.diff(np.maximum.accumulate(codes), prepend=-1))
+    values = zip(*(column[first].tolist() for column in columns), strict=True)
+    return np.array([text(*value) for value in values], dtype=object)[codes]
 
 
 def _check_size(name: str, value: Any) -> None:

@@ -467,6 +467,10 @@ def test_images_without_a_map(rng):
     assert again.frame_ids.tolist() == frames.frame_ids.tolist()
     np.testing.assert_array_equal(again.noise.rms, frames.noise.rms)
     assert repr(frames) == "<FrameSet: 5 frames of images>"
+    frames.place(np.arange(5.0), np.arange(-2.0, 3.0))
+    again = FrameSet.from_table(frames.table, images=images)
+    np.testing.assert_array_equal(again.ra, frames.ra)
+    np.testing.assert_array_equal(again.dec, frames.dec)
 
 
 def test_colour_images_of_several_sizes(rng):
