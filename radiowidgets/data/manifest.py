@@ -33,7 +33,7 @@ UNVERIFIED = "unverified until first fetch, then pinned"
 LOADERS = {
     "simulate": "a mock sky, rw.simulate(name)",
     "map": "one map, rw.SkyMap.open(path)",
-    "table": "one astropy Table",
+    "table": "one catalogue, rw.read_catalogue(path)",
     "none": "the paths alone",
 }
 
@@ -482,6 +482,6 @@ def _loader(loader: str) -> Callable[..., Any]:
         from radiowidgets.data.maps import SkyMap
 
         return SkyMap.open
-    from astropy.table import Table
+    from radiowidgets.data.catalogues import read_catalogue
 
-    return Table.read
+    return read_catalogue
