@@ -10,7 +10,7 @@ import numpy as np
 from astropy import units as u
 from astropy.wcs import WCS
 
-from radiowidgets.data.headers import pixel_coordinates, shifted_wcs
+from radiowidgets.data.headers import pixel_coordinates, shifted_wcs, world_coordinates
 from radiowidgets.data.maps import SkyMap
 from radiowidgets.data.strips import read_padded
 from radiowidgets.errors import MapError, ParameterError, check_one_of
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 METHODS = ("interp", "exact")
 # Interpolation looks at points: a grid coarser than the map's is made of this many points a side at most.
 _MOST_POINTS = 8
+_LATTICE = 32  # steps of the lattice on which coordinates are worked out
 _SIGMA = 1 / math.sqrt(8 * math.log(2))  # of a Gaussian, in units of its FWHM
 
 
@@ -183,6 +184,88 @@ def brightness_on_grid(
     if points > 1:
         image = _mean_of_points(image, points)
     return np.ascontiguousarray(image[margin : margin + side, margin : margin + side])
+
+
+def onto_frame(
+    sky: SkyMap, wcs: WCS, extent: tuple[int, int], shape: tuple[int, int] | None = None
+) -> NDArray[np.float32] | None:
+    """Return another map's pixels on the grid of a frame, in its own unit; None where it does not reach.
+
+    Bilinear between the map's pixels, and the mean of several points where they are smaller than the grid's. Only
+    the piece that is needed is read. A pixel is blank, NaN, where at least half of what it is made of is blank.
+
+    Parameters
+    ----------
+    sky : SkyMap
+    wcs : astropy.wcs.WCS
+        Coordinates of the frame.
+    extent : tuple of int
+        Height and width of the frame in pixels.
+    shape : tuple of int, optional
+        Rows and columns of the result, which covers the whole frame; default: `extent`.
+
+    Raises
+    ------
+    MapError
+        If the map has no coordinates.
+    """
+    return sample_lattice(sky, frame_lattice(sky, wcs, extent), extent if shape is None else shape)
+
+
+def frame_lattice(sky: SkyMap, wcs: WCS, extent: tuple[int, int]) -> NDArray[np.float64]:
+    """Return pixels (y, x) of a map at a square lattice of points over a frame, edge to edge, (2, n, n).
+
+    Between two projections pixels move smoothly: the lattice is fine enough for linear interpolation.
+    """
+    if sky.wcs is None:
+        raise MapError(f"map {sky.name} has no coordinates; set sky.wcs.")
+    steps = min(_LATTICE, max(extent))
+    y, x = np.meshgrid(*(np.linspace(-0.5, n - 0.5, steps + 1) for n in extent), indexing="ij")
+    there = pixel_coordinates(sky.wcs, *world_coordinates(wcs, x.ravel(), y.ravel()))
+    return np.stack([there[1].reshape(x.shape), there[0].reshape(x.shape)])
+
+
+def sample_lattice(
+    sky: SkyMap, lattice: NDArray[np.float64], shape: tuple[int, int]
+) -> NDArray[np.float32] | None:
+    """Return a map's pixels on a grid that covers a lattice of its pixels; see `onto_frame`."""
+    from scipy.ndimage import map_coordinates
+
+    rows, columns = shape
+    steps = lattice.shape[-1] - 1
+    if not np.isfinite(lattice).any():
+        return None
+    # Pixels of the map in one of the grid, along either of its axes.
+    ratio = max(
+        float(np.nanmax(np.hypot(*np.diff(lattice, axis=1)), initial=0)) * steps / rows,
+        float(np.nanmax(np.hypot(*np.diff(lattice, axis=2)), initial=0)) * steps / columns,
+    )
+    points = min(_MOST_POINTS, max(1, math.ceil(ratio - 0.05)))
+    up, across = (
+        np.linspace(0.5 / points, n - 0.5 / points, n * points) * (steps / n) for n in (rows, columns)
+    )
+    where = np.stack(np.meshgrid(up, across, indexing="ij"))
+    y, x = (map_coordinates(values, where, order=1) for values in lattice)
+    if not np.isfinite(y).any():
+        return None
+    ny, nx = sky.shape
+    y0, y1 = max(0, math.floor(np.nanmin(y)) - 1), min(ny, math.ceil(np.nanmax(y)) + 2)
+    x0, x1 = max(0, math.floor(np.nanmin(x)) - 1), min(nx, math.ceil(np.nanmax(x)) + 2)
+    if y0 >= y1 or x0 >= x1:
+        return None
+    pixels = sky.read(y0, y1, x0, x1)
+    valid = np.isfinite(pixels)
+    if not valid.any():
+        return None
+    place = np.nan_to_num(np.stack([y - y0, x - x0]), nan=-1e6)
+    known, total = (
+        map_coordinates(values, place, order=1, mode="grid-constant")
+        .reshape(rows, points, columns, points)
+        .mean(axis=(1, 3))
+        for values in (valid.astype(np.float32), np.where(valid, pixels, np.float32(0)))
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(known > 0.5 - 1e-6, total / known, np.nan).astype(np.float32)
 
 
 def _regrid(sky: SkyMap, grid: WCS, side: int, method: str) -> NDArray[np.float32] | None:

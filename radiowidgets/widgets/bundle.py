@@ -28,6 +28,6 @@ def module(name: str) -> str:
     return "\n".join(joined.values())
 
 
-def style(name: str) -> str:
-    """Return the text of ``static/<name>.css``."""
-    return (STATIC / f"{name}.css").read_text("utf-8")
+def style(*names: str) -> str:
+    """Return the text of each ``static/<name>.css``, one after another."""
+    return "\n".join((STATIC / f"{name}.css").read_text("utf-8") for name in names)

@@ -33,6 +33,9 @@ class Review(anywidget.AnyWidget):
     ----------
     run : Run or path
         What to review, or the folder that holds it.
+    bands : SkyMap, path, or a sequence or mapping of them, optional
+        Other maps of the same sky, to blink with, to draw contours of and to combine as colours; brought to a
+        frame's grid when it is looked at.
     height : int
         Height in pixels; the lower edge can also be dragged.
 
@@ -50,8 +53,9 @@ class Review(anywidget.AnyWidget):
     message   content                                             answer
     ========  ==================================================  =========================================
     index                                                         index: order, scores, interest, tags
-    tiles     request, frames, size                               tiles: float16 (value - background) / rms
-    large     frame                                               large: float32 pixels, sky grid
+    tiles     request, frames, size, band, noise                  tiles: float16 (value - background) / rms
+    large     frame, bands, noise                                 large: float32 pixels, sky grid
+    parent    frame                                               parent: thumbnail of the frame's map
     act       id, frames, interest / add / remove / note          saved or refused, with the state of the frames
     undo      id                                                  saved or refused, with the state of the frames
     rerank                                                        order: order, scores
@@ -59,11 +63,11 @@ class Review(anywidget.AnyWidget):
     """
 
     _esm = module("review")
-    _css = style("review")
+    _css = style("review", "large")
     view = traitlets.Dict(help="Display settings and place, set by the front end").tag(sync=True)
     height = traitlets.Int(720, min=320, max=4000).tag(sync=True)
 
-    def __init__(self, run: Run | str | os.PathLike[str], *, height: int = 720):
+    def __init__(self, run: Run | str | os.PathLike[str], *, bands: Any = None, height: int = 720):
         if not isinstance(run, Run):
             run = Run.open(run)
         if len(run.schema) > MOST_TAGS:
@@ -71,7 +75,7 @@ class Review(anywidget.AnyWidget):
                 f"The schema has {len(run.schema)} tags; a review shows at most {MOST_TAGS}. Drop some."
             )
         self.run = run
-        self.display = Display(run)
+        self.display = Display(run, bands)
         self.labels = run.labels
         self.tags = run.schema.names
         self.ids = np.asarray(run.frames.frame_ids)
@@ -90,6 +94,7 @@ class Review(anywidget.AnyWidget):
             "index": self._on_index,
             "tiles": self._on_tiles,
             "large": self._on_large,
+            "parent": self._on_parent,
             "act": self._on_act,
             "undo": self._on_undo,
             "rerank": self._on_rerank,
@@ -127,6 +132,7 @@ class Review(anywidget.AnyWidget):
                 "rated": int((interest >= 0).sum()),
                 "cursor": self.view.get("cursor"),
                 "warning": " ".join(self.labels.problems[:3]),
+                "display": self.display.about,
             },
             buffers=[order.tobytes(), scores.tobytes(), interest.tobytes(), tags.tobytes()],
         )
@@ -138,6 +144,10 @@ class Review(anywidget.AnyWidget):
     def _on_large(self, content: dict[str, Any]) -> None:
         index = int(self._frames({"frames": [content["frame"]]})[0])
         self._reply(content, *self.display.large(index, content))
+
+    def _on_parent(self, content: dict[str, Any]) -> None:
+        index = int(self._frames({"frames": [content["frame"]]})[0])
+        self._reply(content, *self.display.parent(index))
 
     def _reply(self, asked: dict[str, Any], content: dict[str, Any], buffers: list[bytes]) -> None:
         """Answer the view that asked, under the kind and number of what it asked."""

@@ -81,9 +81,9 @@ def test_large_view_carries_pixels_position_and_beam(run):
     assert content["pixel_scale"] == pytest.approx(2.0, rel=1e-3)
     assert content["north"] == pytest.approx([0, 1], abs=1e-2)
     assert content["east"] == pytest.approx([-1, 0], abs=1e-2)
-    assert content["beam"]["major"] == pytest.approx(6.0, rel=1e-3)
+    assert content["bands"][0]["beam"]["major"] == pytest.approx(6.0, rel=1e-3)
     # Position angle 30 degrees from north through east: east is at -x, so 120 degrees from +x.
-    assert np.degrees(content["beam"]["angle"]) == pytest.approx(120, abs=0.5)
+    assert np.degrees(content["bands"][0]["beam"]["angle"]) == pytest.approx(120, abs=0.5)
     json.dumps(content, allow_nan=False)
 
 
