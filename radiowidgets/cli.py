@@ -99,6 +99,28 @@ def build_parser() -> argparse.ArgumentParser:
     verifying = actions.add_parser("verify", help="check the sha256 of what is in the cache")
     verifying.add_argument("names", nargs="*", metavar="NAME", help="a dataset (default: all)")
     verifying.set_defaults(call=verify_data)
+    cutting = actions.add_parser(
+        "cutout",
+        help="fetch maps of a position from an image service",
+        description="Fetch maps of a position from an image service and print their paths, as rw.fetch_map does. No "
+        "service was met alive while this was written; --plan shows the request and sends nothing.",
+    )
+    cutting.add_argument(
+        "service", metavar="SERVICE", help="skyview, hips2fits, first, magpis, irsa, casda, sia1 or sia2"
+    )
+    cutting.add_argument("ra", type=float, metavar="RA", help="degrees, ICRS")
+    cutting.add_argument("dec", type=float, metavar="DEC", help="degrees, ICRS")
+    cutting.add_argument("size", metavar="SIZE", help="side with its unit, such as '12 arcmin'")
+    cutting.add_argument("--survey", help="as the service calls it")
+    cutting.add_argument(
+        "--pixels", type=int, metavar="N", help="pixels along a side, of skyview and hips2fits"
+    )
+    cutting.add_argument("--address", help="of the service, for sia1 and sia2")
+    cutting.add_argument(
+        "--match", default="", metavar="TEXT", help="of several images those that contain this"
+    )
+    cutting.add_argument("--plan", action="store_true", help="show the request and send nothing")
+    cutting.set_defaults(call=cut_data)
     return parser
 
 
@@ -238,6 +260,19 @@ def verify_data(options: argparse.Namespace) -> None:
         )
     if not found:
         print(f"nothing was fetched into {cache_folder()} so far")
+
+
+def cut_data(options: argparse.Namespace) -> None:
+    """Fetch maps of a position and print where they lie."""
+    from radiowidgets.data.services import fetch_map, plan_map
+
+    asked = {"survey": options.survey, "pixels": options.pixels, "address": options.address}
+    what = (options.service, (options.ra, options.dec), options.size)
+    if options.plan:
+        print(plan_map(*what, **asked))
+        return
+    for path in fetch_map(*what, **asked, match=options.match):
+        print(path)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -310,8 +310,8 @@ def fetch_map(
     address : str, optional
         Of the service, for 'sia1' and 'sia2'.
     match : str
-        Of a list of images only those whose title or address contains this, such as 'w3-int'. For 'casda' the default
-        is 'cont.restored'.
+        Of a list of images only those whose title or address contains this, such as 'science' or 'w3-int'. For
+        'casda' the default is 'cont.restored'.
     most : int
         A list of more images is an error that names the first of them.
     cache : bool

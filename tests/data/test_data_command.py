@@ -6,6 +6,7 @@ import pytest
 
 from radiowidgets import cli
 from radiowidgets.data import manifest as data
+from radiowidgets.data import services
 
 
 @pytest.fixture
@@ -70,3 +71,16 @@ def test_a_mirror_without_the_file_is_one_line(stick, capsys, monkeypatch):
     monkeypatch.setenv("RADIOWIDGETS_MIRROR", str(stick / "elsewhere"))
     assert cli.main(["data", "get", "set", "--quiet"]) == 1
     assert "could not be fetched from file://" in capsys.readouterr().err
+
+
+def test_a_cutout_is_planned_and_fetched(stick, capsys, monkeypatch):
+    what = ["data", "cutout", "skyview", "266.4", "-29.0", "12 arcmin"]
+    assert cli.main([*what, "--survey", "NVSS", "--plan"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("GET https://skyview.gsfc.nasa.gov/") and "Survey=NVSS" in out
+    assert cli.main(what) == 1
+    assert "skyview needs a survey" in capsys.readouterr().err
+    monkeypatch.setattr(services, "SKYVIEW", "http://127.0.0.1:9/")
+    assert cli.main([*what, "--survey", "NVSS"]) == 1
+    err = capsys.readouterr().err
+    assert "127.0.0.1 did not answer" in err and err.count("\n") == 1

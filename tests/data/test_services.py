@@ -147,7 +147,8 @@ def test_skyview_goes_where_the_form_goes():
 
 
 def test_hips2fits_is_asked_as_astroquery_does():
-    pytest.importorskip("PIL")
+    for needed in ("PIL", "matplotlib"):
+        pytest.importorskip(needed)
     peer = pytest.importorskip("astroquery.hips2fits")
     from astropy.coordinates import Angle, Latitude, Longitude
 
