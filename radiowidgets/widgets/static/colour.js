@@ -14,6 +14,10 @@ const POINTS = {
   grey: "000000ffffff",
 };
 
+// What a colour scale spans: one range for all frames, or one of each frame's own.
+export const LIMIT_MODES = { shared: "one scale in σ", "p90": "each frame, 90 %", "p95": "each frame, 95 %", "p99": "each frame, 99 %",
+  percentile: "each frame, 99.5 %", "p99.9": "each frame, 99.9 %", zscale: "each frame, zscale", minmax: "each frame, min-max" };
+
 export const COLOUR_MAPS = Object.keys(POINTS);
 const STEPS = 2048;
 
@@ -94,8 +98,25 @@ export function toFloats(bits) {
   return out;
 }
 
-// Limits of one frame by itself. `values` may hold NaN.
-export function limitsOf(values, mode, percent = 99.5) {
+// Three planes in sigma as red, green and blue, each between its own limits ([lo, hi] three times). `greys` is a
+// grey ramp. Where one plane is blank the others show; where all are, it is transparent.
+export function paintThree(planes, greys, limits, out) {
+  const scales = limits.map(([lo, hi]) => (STEPS - 1) / Math.max(hi - lo, 1e-30));
+  for (let i = 0; i < out.length; i++) {
+    let colour = 0, seen = false;
+    for (let k = 0; k < 3; k++) {
+      const value = planes[k][i];
+      if (Number.isNaN(value)) continue;
+      seen = true;
+      const step = Math.round((value - limits[k][0]) * scales[k]);
+      colour |= (greys[step < 0 ? 0 : step >= STEPS ? STEPS - 1 : step] & 255) << (8 * k);
+    }
+    out[i] = seen ? (0xff000000 | colour) >>> 0 : 0;
+  }
+}
+
+// Limits of one frame by itself. `values` may hold NaN; a mode such as "p95" is that percentile.
+export function limitsOf(values, mode, percent = /^p\d/.test(mode) ? Number(mode.slice(1)) : 99.5) {
   const stride = Math.max(1, Math.floor(values.length / 4096));
   const sample = [];
   for (let i = 0; i < values.length; i += mode === "minmax" ? 1 : stride) {

@@ -49,6 +49,36 @@ export function formatDegrees(ra, dec) {
   return `${ra.toFixed(5)}, ${dec < 0 ? "−" : "+"}${Math.abs(dec).toFixed(5)}`;
 }
 
+// Rotation from ICRS to Galactic coordinates, the one of astropy.
+const TO_GALACTIC = [
+  [-0.05487565771259163, -0.8734370519556159, -0.48383507361671546],
+  [0.4941094371927268, -0.4448297212232952, 0.7469821839866676],
+  [-0.8676661375596576, -0.19807633727300053, 0.4559838136873016],
+];
+
+export function toGalactic(ra, dec) {
+  const [a, d] = [(ra * Math.PI) / 180, (dec * Math.PI) / 180];
+  const vector = [Math.cos(d) * Math.cos(a), Math.cos(d) * Math.sin(a), Math.sin(d)];
+  const [x, y, z] = TO_GALACTIC.map((row) => row[0] * vector[0] + row[1] * vector[1] + row[2] * vector[2]);
+  return { l: ((Math.atan2(y, x) * 180) / Math.PI + 360) % 360, b: (Math.atan2(z, Math.hypot(x, y)) * 180) / Math.PI };
+}
+
+export function formatGalactic(ra, dec) {
+  const { l, b } = toGalactic(ra, dec);
+  return `l ${l.toFixed(4)}° b ${b < 0 ? "−" : "+"}${Math.abs(b).toFixed(4)}°`;
+}
+
+// Addresses of what others know about a position; `size` in degrees. Nothing is asked before somebody follows one.
+export function skyLinks(ra, dec, size = 0.1) {
+  const place = encodeURIComponent(`${ra.toFixed(6)} ${dec < 0 ? "" : "+"}${dec.toFixed(6)}`);
+  const field = Math.min(5, Math.max(0.01, size)).toFixed(3);
+  const radius = Math.min(60, Math.max(0.1, size * 30)).toFixed(2); // half of it, in arcmin
+  return {
+    "Aladin Lite": `https://aladin.cds.unistra.fr/AladinLite/?target=${place}&fov=${field}`,
+    SIMBAD: `https://simbad.cds.unistra.fr/simbad/sim-coo?Coord=${place}&CooFrame=ICRS&Radius=${radius}&Radius.unit=arcmin`,
+  };
+}
+
 // A number with the SI prefix that keeps it between 1 and 1000, as radio astronomers write it (µJy, mJy).
 export function formatValue(value, unit) {
   if (!Number.isFinite(value)) return "blank";

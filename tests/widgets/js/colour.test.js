@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { halfValues, limitsOf, paintRamp, paintTable, ramp, table, toFloats, zscale } from "../../../radiowidgets/widgets/static/colour.js";
+import { COLOUR_MAPS, halfValues, limitsOf, paintRamp, paintTable, paintThree, ramp, table, toFloats, zscale } from "../../../radiowidgets/widgets/static/colour.js";
 
 test("float16 bits decode as IEEE 754 says", () => {
   const values = halfValues();
@@ -62,4 +62,34 @@ test("zscale of a straight ramp is its whole range, and outliers are left out", 
   const bright = Float32Array.from({ length: 1000 }, (_, i) => (i < 950 ? i / 950 : 100 + i));
   const [, hi] = zscale(bright);
   assert.ok(hi < 20, `hi = ${hi}`);
+});
+
+test("three planes become red, green and blue, and blank ones leave the others", () => {
+  const greys = ramp({ map: "grey", stretch: "linear" });
+  const planes = [[10, NaN, NaN, 0], [0, 10, NaN, 5], [0, 5, NaN, 10]].map((plane) => Float32Array.from(plane));
+  const out = new Uint32Array(4);
+  paintThree(planes, greys, [[0, 10], [0, 10], [0, 10]], out);
+  assert.equal(out[0], 0xff0000ff); // little-endian RGBA: red
+  assert.equal(out[1] & 0xffff, 0xff00);
+  assert.equal(out[2], 0);
+  assert.equal(out[3] >>> 24, 255);
+  assert.equal((out[3] >> 16) & 255, 255);
+});
+
+test("a percentile may be chosen", () => {
+  const values = Float32Array.from({ length: 1001 }, (_, i) => i);
+  assert.equal(limitsOf(values, "p90")[1], 900);
+  assert.equal(limitsOf(values, "p99.9")[1], 999);
+  assert.equal(limitsOf(values, "percentile")[1], 995);
+});
+
+test("the brightness of every colour map rises evenly", () => {
+  for (const map of COLOUR_MAPS) {
+    const light = Array.from(ramp({ map, stretch: "linear" }), (colour) => {
+      const linear = [colour & 255, (colour >> 8) & 255, (colour >> 16) & 255].map((v) => (v <= 10 ? v / 3294.6 : ((v / 255 + 0.055) / 1.055) ** 2.4));
+      const y = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+      return y > 0.008856 ? 116 * Math.cbrt(y) - 16 : 903.3 * y; // CIE lightness
+    });
+    for (let i = 64; i < light.length; i += 64) assert.ok(light[i] > light[i - 64], `${map} at ${i}`);
+  }
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { formatDec, formatDegrees, formatRA, formatValue, niceAngle, worldAt } from "../../../radiowidgets/widgets/static/sky.js";
+import { formatDec, formatDegrees, formatGalactic, formatRA, formatValue, niceAngle, skyLinks, toGalactic, worldAt } from "../../../radiowidgets/widgets/static/sky.js";
 
 test("sexagesimal rounding carries over", () => {
   assert.equal(formatRA(15 * (1 + 59 / 60 + 59.999 / 3600)), "02h00m00.00s");
@@ -37,4 +37,25 @@ test("scale bars have round lengths", () => {
   assert.deepEqual(niceAngle(256), { length: 60, label: "1′" });
   assert.deepEqual(niceAngle(100), { length: 30, label: "30″" });
   assert.deepEqual(niceAngle(40000), { length: 7200, label: "2°" });
+});
+
+test("Galactic coordinates are those of astropy", () => {
+  const known = [ // ra, dec, l, b of SkyCoord(ra, dec, unit="deg").galactic
+    [0, 0, 96.33728336969006, -60.188551946914465],
+    [83.633, 22.0145, 184.55741630955765, -5.784421958594905],
+    [10.5, -89.9, 302.93655519130925, -27.22816755868727],
+    [359.99, 61.2, 116.77110212368021, -1.0544752882885005],
+  ];
+  for (const [ra, dec, l, b] of known) {
+    const found = toGalactic(ra, dec);
+    assert.ok(Math.abs(found.l - l) < 1e-9 && Math.abs(found.b - b) < 1e-9, `${found.l} ${found.b}`);
+  }
+  assert.equal(formatGalactic(266.4051, -28.936175), "l 0.0001° b −0.0001°");
+});
+
+test("links hold the position and nothing else", () => {
+  const links = skyLinks(10.5, -3.25, 0.2);
+  assert.match(links["Aladin Lite"], /^https:\/\/aladin\.cds\.unistra\.fr\/AladinLite\/\?target=10\.500000%20-3\.250000&fov=0\.200$/);
+  assert.match(links.SIMBAD, /Coord=10\.500000%20-3\.250000&CooFrame=ICRS&Radius=6\.00/);
+  assert.match(skyLinks(10.5, 3.25).SIMBAD, /%20%2B3\.25/);
 });
