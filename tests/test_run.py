@@ -1,3 +1,4 @@
+import csv
 import os
 import signal
 import socket
@@ -296,3 +297,20 @@ def test_regions_without_sky_coordinates_are_in_pixels_and_text_is_made_safe(tmp
     np.testing.assert_allclose(region.vertices.x[0], frame.x - 0.5, atol=1e-3)
     assert "{" not in region.meta["text"] and "text" in region.meta["text"]
     assert len(Regions.read(str(run.export(tmp_path / "none.reg", top=0)), format="ds9")) == 0
+
+
+def test_no_cell_of_an_exported_table_is_a_formula(tmp_path):
+    sky = noisy_sky()
+    ids = ["=1+1", "+HYPERLINK(1)", "-2+3", "@SUM(A1)", "plain", "\uff1dA1"]
+    frames = rw.FrameSet(sky, 0, np.arange(6) * 32, 0, 64, 64, ids=ids)
+    with pytest.warns(UserWarning, match="6 frames hold sky"):
+        run = rw.Run.create(tmp_path / "run", frames, annotator="=ada")
+    run.labels.record(ids, interest=3, add=["=cmd|' /C calc'!A0"], note="@now()")
+    for written in (run.export(tmp_path / "out.csv"), run.labels.export(tmp_path / "labels.csv")):
+        rows = list(csv.reader(written.read_text("utf-8").splitlines()))
+        assert len(rows) == 7
+        for cell in (cell for row in rows for cell in row):
+            if cell.startswith(("=", "+", "-", "@", "\t", "\uff1d")):
+                float(cell)  # a number and nothing else
+    table = pd.read_parquet(run.export(tmp_path / "out.parquet"))
+    assert sorted(table["frame_id"]) == sorted(ids)  # as they are, where nothing runs them
