@@ -1,0 +1,168 @@
+"""The base of the self-supervised methods, and SimCLR."""
+
+import functools
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from radiowidgets.errors import ParameterError, RunError
+from radiowidgets.models.encoders import ENCODERS, small
+from radiowidgets.models.ssl.base import (
+    METHODS,
+    RECIPES,
+    Batches,
+    Recipe,
+    follow,
+    make_method,
+    make_projector,
+    make_teacher,
+    train,
+)
+from radiowidgets.models.ssl.simclr import nt_xent
+
+TINY = Recipe(
+    encoder="tiny",
+    channels=1,
+    augmentation="ssl-benchmark",
+    batch_size=8,
+    epochs=3,
+    warmup_epochs=1,
+    rate=1e-2,
+)
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    monkeypatch.setitem(ENCODERS, "tiny", functools.partial(small, widths=(4, 8)))
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return np.random.default_rng(0).uniform(0, 1, (16, 32, 32, 1)).astype(np.float32)
+
+
+def nt_xent_by_loops(first, second, temperature):
+    """Equations 1 to 3 of peculiar-frames, one term at a time, in double precision."""
+    z = np.empty((2 * len(first), first.shape[1]))
+    z[0::2], z[1::2] = first, second
+    z /= np.linalg.norm(z, axis=1, keepdims=True)
+    total = 0.0
+    for i in range(len(z)):
+        partner = i + 1 if i % 2 == 0 else i - 1
+        below = sum(np.exp(z[i] @ z[k] / temperature) for k in range(len(z)) if k != i)
+        total -= np.log(np.exp(z[i] @ z[partner] / temperature) / below)
+    return total / len(z)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.2, 1.0])
+def test_nt_xent_is_that_of_the_paper(temperature):
+    first, second = np.random.default_rng(1).normal(size=(2, 7, 5)).astype(np.float32)
+    expected = nt_xent_by_loops(first, second, temperature)
+    assert float(nt_xent(first, second, temperature)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_stopped_training_goes_on_as_if_it_had_not(frames, tmp_path):
+    whole = train(make_method(TINY), frames, TINY)
+    train(make_method(TINY), frames, TINY, tmp_path / "run", stop_after=1)
+    resumed = train(make_method(TINY), frames, TINY, tmp_path / "run")
+    assert len(whole) == 3
+    assert resumed == whole
+    assert train(make_method(TINY), frames, TINY, tmp_path / "run") == whole, "nothing is left to do"
+    state = json.loads((tmp_path / "run" / "state.json").read_text())
+    assert state["epoch"] == 3 and len(list((tmp_path / "run").iterdir())) == 2
+    with pytest.raises(RunError, match="with seed 0, not 1"):
+        train(make_method(TINY), frames, TINY, tmp_path / "run", seed=1)
+
+
+def test_training_lowers_the_loss_and_keeps_the_encoder_a_model(frames):
+    recipe = TINY.but(augmentation="none", epochs=8, optimizer="lars", rate=8.0)
+    takes = np.stack([frames, np.clip(frames + 0.02, 0, 1)], 1)
+    model = make_method(recipe)
+    losses = train(model, takes, recipe)
+    assert losses[-1] < losses[0]
+    assert model(takes).shape == model(frames).shape == model.encoder(frames).shape
+
+
+def test_a_teacher_follows_and_no_gradient_reaches_it(frames):
+    student = small(1, widths=(4, 4))
+    teacher = make_teacher(student, (None, 32, 32, 1))
+    assert teacher.trainable_variables == []
+    assert np.allclose(teacher(frames), student(frames))
+    for variable in student.trainable_variables:
+        variable.assign(variable + 1.0)
+    before = np.asarray(teacher.weights[0])
+    follow(teacher, student, 0.75)
+    assert np.allclose(np.asarray(teacher.weights[0]), before + 0.25, atol=1e-6)
+    moving = next(w for w in teacher.weights if "moving_mean" in w.path)
+    teacher(frames, training=True)
+    assert np.abs(np.asarray(moving)).max() > 0, "its normalisation sees its own batches"
+
+
+def test_projectors_end_linear_or_normalised():
+    plain, normal = make_projector((8, 4)), make_projector((8, 4), last_normal=True)
+    rows = np.random.default_rng(2).normal(size=(64, 6)).astype(np.float32)
+    assert plain(rows).shape == (64, 4)
+    assert np.allclose(np.asarray(normal(rows, training=True)).std(0), 1, atol=0.05)
+
+
+def test_batches_are_shuffled_by_seed_and_epoch():
+    frames = np.arange(10, dtype=np.uint8)[:, None, None, None]
+    data, later = Batches(frames, 4, seed=1), Batches(frames, 4, seed=1, first_epoch=1)
+    assert len(data) == 2
+    first = data.order.copy()
+    data.on_epoch_end()
+    assert np.array_equal(data.order, later.order) and not np.array_equal(first, later.order)
+    assert data[0][0].dtype == np.float32 and data[0][0].max() <= 9 / 255 + 1e-6
+    with pytest.raises(ParameterError, match="do not fill a batch of 64"):
+        Batches(frames, 64)
+
+
+def test_recipes_are_those_of_the_papers():
+    assert RECIPES["peculiar-frames-hulk"].options["projector"] == (256, 128)
+    assert RECIPES["peculiar-frames-hulk"].batch_size == 128
+    assert not RECIPES["peculiar-frames-banner"].thresholding
+    rates = {recipe.method: recipe.rate for name, recipe in RECIPES.items() if "benchmark" in name}
+    assert rates == {"simclr": 1.2, "byol": 1.2, "dino": 0.016, "wmse": 0.002, "swav": 1.2, "all4one": 1.0}
+    with pytest.raises(ParameterError, match="method is 'moco'"):
+        make_method(TINY.but(method="moco"))
+
+
+FORWARD = """
+import sys, numpy as np
+from radiowidgets.models.ssl.base import Recipe, make_method
+folder, method = sys.argv[1:]
+recipe = Recipe(method, "small", 1, "none")
+model = make_method(recipe)
+batch = np.load(folder + "/batch.npy")
+model(batch, training=True)
+model.load_weights(folder + "/model.weights.h5")
+print(float(model.compute_loss(y_pred=model(batch, training=True))))
+"""
+
+
+def other_backend():
+    """Return a backend other than the one in use, JAX or PyTorch; Keras's own NumPy backend needs JAX too."""
+    for name in ("jax", "torch"):
+        if importlib.util.find_spec(name) and name != keras.config.backend():
+            return name
+    pytest.skip("no second backend: neither jax nor torch is installed")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_two_backends_give_one_loss(method, frames, tmp_path):
+    model = make_method(TINY.but(method=method, encoder="small", augmentation="none"))
+    batch = np.stack([frames[:8], np.clip(frames[:8] + 0.1, 0, 1)], 1)
+    model(batch, training=True)
+    model.save_weights(tmp_path / "model.weights.h5")
+    np.save(tmp_path / "batch.npy", batch)
+    here = float(model.compute_loss(y_pred=model(batch, training=True)))
+    environment = os.environ | {"KERAS_BACKEND": other_backend(), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, "-c", FORWARD, str(tmp_path), method]
+    there = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert float(there.split()[-1]) == pytest.approx(here, abs=1e-4)
