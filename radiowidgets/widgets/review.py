@@ -5,8 +5,9 @@ import logging
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
 from typing import Any
 
 import anywidget
@@ -14,12 +15,28 @@ import numpy as np
 import traitlets
 
 from radiowidgets.errors import ParameterError, RadioWidgetsError
+from radiowidgets.labels.events import MAX_FRAMES
 from radiowidgets.run import Run
+from radiowidgets.widgets import answers
 from radiowidgets.widgets.bundle import module, style
 from radiowidgets.widgets.display import Display, number
+from radiowidgets.widgets.keys import ACTIONS, choose_keys
 
 MOST_TAGS = 32  # tags of a frame travel as the bits of one number
 REMEMBERED = 5000  # answers kept, so that an action sent twice is recorded once
+LOOKS = ("rank", "random", "repeat")  # why a frame was looked at
+
+# Questions whose answer goes to the part of the widget that asked, also where it is an error ...
+ANSWERS: Mapping[str, Callable[..., answers.Reply]] = {
+    "sort": answers.order_by,
+    "find": answers.find,
+    "stacks": answers.stacks,
+    "why": answers.why,
+    "progress": answers.progress,
+    "export": answers.export,
+}
+# ... and those that may take long, and must not keep a rating waiting.
+SLOW = ("stacks", "why", "export")
 
 
 class Review(anywidget.AnyWidget):
@@ -36,13 +53,16 @@ class Review(anywidget.AnyWidget):
     bands : SkyMap, path, or a sequence or mapping of them, optional
         Other maps of the same sky, to blink with, to draw contours of and to combine as colours; brought to a
         frame's grid when it is looked at.
+    keys : mapping of action to key, optional
+        Other keys than the usual ones: ``{"undo": "z", "like": None}``. The actions are `ACTIONS` of
+        `radiowidgets.widgets.keys`; ``?`` in the widget shows the keys as they are.
     height : int
         Height in pixels; the lower edge can also be dragged.
 
     Raises
     ------
     ParameterError
-        If the schema of the run has more than 32 tags.
+        If the schema of the run has more than 32 tags, or one key would do two things.
 
     Notes
     -----
@@ -52,14 +72,24 @@ class Review(anywidget.AnyWidget):
     ========  ==================================================  =========================================
     message   content                                             answer
     ========  ==================================================  =========================================
-    index                                                         index: order, scores, interest, tags
+    index                                                         index: order, scores, interest, tags, ranks
+                                                                  before re-ranking, map of each frame
     tiles     request, frames, size, band, noise                  tiles: float16 (value - background) / rms
     large     frame, bands, noise                                 large: float32 pixels, sky grid
     parent    frame                                               parent: thumbnail of the frame's map
-    act       id, frames, interest / add / remove / note          saved or refused, with the state of the frames
-    undo      id                                                  saved or refused, with the state of the frames
-    rerank                                                        order: order, scores
+    act       id, frames, interest / add / remove / note, look    saved or refused, with the state of the frames
+    undo      id, event (default: the last own action)            saved or refused, with the state of the frames
+    rerank                                                        order: order, scores, ranks before
+    sort      by first / column / like / queue, request           sort: order; of a queue, looks
+    find      query, annotator, request                           find: a bit a frame
+    stacks                                                        stacks: the leader of each frame
+    why       frame                                               why: bars, words, neighbours, objects
+    progress  threshold                                           progress: rate, yield, expected, missed
+    history   before                                              history: a page of events, the latest first
+    export    format, which, least; frames in a buffer            export: path
     ========  ==================================================  =========================================
+
+    The answers from ``sort`` on hold ``error``, a line, where they could not be given.
     """
 
     _esm = module("review")
@@ -67,13 +97,21 @@ class Review(anywidget.AnyWidget):
     view = traitlets.Dict(help="Display settings and place, set by the front end").tag(sync=True)
     height = traitlets.Int(720, min=320, max=4000).tag(sync=True)
 
-    def __init__(self, run: Run | str | os.PathLike[str], *, bands: Any = None, height: int = 720):
+    def __init__(
+        self,
+        run: Run | str | os.PathLike[str],
+        *,
+        bands: Any = None,
+        keys: Mapping[str, str | None] | None = None,
+        height: int = 720,
+    ):
         if not isinstance(run, Run):
             run = Run.open(run)
         if len(run.schema) > MOST_TAGS:
             raise ParameterError(
                 f"The schema has {len(run.schema)} tags; a review shows at most {MOST_TAGS}. Drop some."
             )
+        self._keys = choose_keys(keys, run.schema)
         self.run = run
         self.display = Display(run, bands)
         self.labels = run.labels
@@ -81,15 +119,24 @@ class Review(anywidget.AnyWidget):
         self.ids = np.asarray(run.frames.frame_ids)
         self._answers: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._scores = run.order
+        self._slow = ThreadPoolExecutor(1, "review")
         super().__init__(height=height, view=run.recall()["view"])
         self.on_msg(self._receive)
         self.observe(lambda change: run.remember(view=change["new"]), names="view")
 
     # ------------------------------------------------------------ messages
 
-    def _receive(self, _widget: Any, content: Any, _buffers: Sequence[Any] = ()) -> None:
+    def _receive(self, _widget: Any, content: Any, buffers: Sequence[Any] = ()) -> None:
         """Answer one message; whatever goes wrong becomes a line in the widget, never a dead kernel."""
-        kind = content.get("kind") if isinstance(content, dict) else None
+        kind = str(content.get("kind")) if isinstance(content, dict) else "None"
+        if kind in ANSWERS:
+            self._answer(
+                content, partial(ANSWERS[kind], self.run, content, *([buffers] if kind == "export" else []))
+            )
+            return
+        if kind == "history":
+            self._answer(content, partial(answers.history, self.labels, self._rows, content))
+            return
         handler = {
             "index": self._on_index,
             "tiles": self._on_tiles,
@@ -98,7 +145,7 @@ class Review(anywidget.AnyWidget):
             "act": self._on_act,
             "undo": self._on_undo,
             "rerank": self._on_rerank,
-        }.get(str(kind))
+        }.get(kind)
         if handler is None:
             self.send({"kind": "error", "text": f"Unknown message {kind!r}; reload the page."})
             return
@@ -109,6 +156,24 @@ class Review(anywidget.AnyWidget):
         except Exception as error:
             self.send({"kind": "error", "text": f"{kind} failed: {type(error).__name__}: {error}"})
             logging.getLogger(__name__).exception("review message %r failed", kind)
+
+    def _answer(self, content: dict[str, Any], work: Callable[[], answers.Reply]) -> None:
+        """Answer a question, in its turn beside the other messages if it may take long."""
+
+        def answer() -> None:
+            try:
+                reply, buffers = work()
+            except RadioWidgetsError as error:
+                reply, buffers = {"error": str(error)}, []
+            except Exception as error:
+                reply, buffers = {"error": f"{content['kind']} failed: {type(error).__name__}: {error}"}, []
+                logging.getLogger(__name__).exception("review question %r failed", content["kind"])
+            self._reply(content, reply, buffers)
+
+        if content["kind"] in SLOW:
+            self._slow.submit(answer)
+        else:
+            answer()
 
     def _on_index(self, content: dict[str, Any]) -> None:
         self.labels.refresh()
@@ -125,16 +190,37 @@ class Review(anywidget.AnyWidget):
                 "count": len(self.ids),
                 "annotator": self.labels.annotator,
                 "schema": [
-                    {"name": tag.name, "key": tag.key, "colour": tag.colour, "description": tag.description}
+                    {
+                        "name": tag.name,
+                        "key": tag.key,
+                        "colour": tag.colour,
+                        "text": tag.text_colour,
+                        "description": tag.description,
+                    }
                     for tag in self.run.schema
                 ],
+                "keys": [
+                    {"action": action, "key": self._keys[action], "words": words}
+                    for action, (_, words) in ACTIONS.items()
+                ],
+                "annotators": self.labels.annotators,
+                "maps": list(self.run.frames.map_names),
+                "columns": getattr(self.run, "columns", {}),
+                "most": MAX_FRAMES,
                 "notes": notes,
                 "rated": int((interest >= 0).sum()),
                 "cursor": self.view.get("cursor"),
                 "warning": " ".join(self.labels.problems[:3]),
                 "display": self.display.about,
             },
-            buffers=[order.tobytes(), scores.tobytes(), interest.tobytes(), tags.tobytes()],
+            buffers=[
+                order.tobytes(),
+                scores.tobytes(),
+                interest.tobytes(),
+                tags.tobytes(),
+                self._ranks_before(),
+                np.asarray(self.run.frames.map_codes, dtype=np.uint16).tobytes(),
+            ],
         )
 
     def _on_tiles(self, content: dict[str, Any]) -> None:
@@ -160,12 +246,17 @@ class Review(anywidget.AnyWidget):
             what: dict[str, Any] = {
                 name: content[name] for name in ("interest", "note", "add", "remove") if name in content
             }
-            return self.labels.record([self._described(frame) for frame in np.unique(frames)], **what)
+            looks = content.get("looks") or [content.get("look")] * len(frames)
+            seen = dict(zip(frames.tolist(), looks, strict=True))
+            return self.labels.record(
+                [self._described(frame, look) for frame, look in sorted(seen.items())], **what
+            )
 
         self._once(content, record)
 
     def _on_undo(self, content: dict[str, Any]) -> None:
-        self._once(content, self.labels.undo)
+        event = content.get("event")
+        self._once(content, self.labels.undo if event is None else lambda: self.labels.undo(str(event)))
 
     def _on_rerank(self, _content: dict[str, Any]) -> None:
         started = time.perf_counter()
@@ -178,7 +269,10 @@ class Review(anywidget.AnyWidget):
         self.run.remember(session=self.labels.session)
         order, scores = self._order()
         text = f"re-ranked in {time.perf_counter() - started:.1f} s: {table.attrs['learnt']}"
-        self.send({"kind": "order", "text": text}, buffers=[order.tobytes(), scores.tobytes()])
+        self.send(
+            {"kind": "order", "text": text},
+            buffers=[order.tobytes(), scores.tobytes(), self._ranks_before()],
+        )
 
     # ------------------------------------------------------------ labels
 
@@ -232,7 +326,7 @@ class Review(anywidget.AnyWidget):
     def _rows(self) -> dict[str, int]:
         return {str(frame_id): row for row, frame_id in enumerate(self.ids)}
 
-    def _described(self, frame: int) -> dict[str, Any]:
+    def _described(self, frame: int, look: Any = None) -> dict[str, Any]:
         """What a label keeps of a frame, so that it outlives the table of frames."""
         frames = self.run.frames
         box = [
@@ -241,10 +335,12 @@ class Review(anywidget.AnyWidget):
             int(frames.width[frame]),
             int(frames.height[frame]),
         ]
-        shown = {
+        shown: dict[str, Any] = {
             "rank": int(self._scores["rank"].iloc[frame]),
             "score": round(float(self._scores["score"].iloc[frame]), 6),
         }
+        if look in LOOKS:
+            shown["look"] = look
         return {
             "frame_id": str(self.ids[frame]),
             "map": frames.map_names[frames.map_codes[frame]],
@@ -285,6 +381,12 @@ class Review(anywidget.AnyWidget):
     def _order(self) -> tuple[np.ndarray, np.ndarray]:
         ranks = self._scores["rank"].to_numpy()
         return np.argsort(ranks, kind="stable").astype(np.uint32), self._scores["score"].to_numpy(np.float32)
+
+    def _ranks_before(self) -> bytes:
+        """Ranks before any re-ranking, as uint32; nothing where they are the ranks now."""
+        if self._scores is self.run.scores:
+            return b""
+        return self.run.scores["rank"].to_numpy(np.uint32).tobytes()
 
     def _frames(self, content: dict[str, Any]) -> np.ndarray:
         asked = content.get("frames", [])

@@ -1,0 +1,265 @@
+"""What Review answers without changing a label: orders, queries, reasons, progress, history, files.
+
+Each function takes the run and what the front end asked, and returns the answer: plain JSON and binary buffers.
+"""
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from radiowidgets.errors import ParameterError, RadioWidgetsError, check_one_of
+from radiowidgets.labels.events import Event
+from radiowidgets.labels.log import LabelLog
+from radiowidgets.run import Run
+
+Reply = tuple[dict[str, Any], list[bytes]]
+
+PAGE = 40  # events of the history in one answer
+MOST_GONE_TO = 2000  # frames of an event that the history leads to
+BARS = 8
+NEIGHBOURS = 8
+MOST_OBJECTS = 12
+FORMATS = {
+    "csv": ".csv",
+    "votable": ".vot",
+    "ds9": ".reg",
+    "moc": ".moc.fits",
+    "cutouts": "",
+    "sheet": ".png",
+    "summary": ".md",
+}
+
+
+def order_by(run: Any, asked: Mapping[str, Any]) -> Reply:
+    """Return an order of frames (uint32); of a session also why each is looked at (uint8)."""
+    by = str(asked.get("by"))
+    check_one_of("by", by, ("first", "column", "like", "queue"))
+    if by == "queue":
+        queue = run.queue(
+            random=float(asked["random"]), repeats=float(asked["repeats"]), count=int(asked["count"])
+        )
+        if not len(queue):
+            raise ParameterError("Every frame is rated: there is nothing left to look at.")
+        return {}, [queue["frame"].astype(np.uint32).tobytes(), queue["look"].astype(np.uint8).tobytes()]
+    if by == "first":
+        order = np.argsort(run.scores["rank"].to_numpy(), kind="stable")
+    elif by == "like":
+        order = run.more_like(frame_of(run, asked.get("frame")))
+    else:
+        values = np.asarray(run.column(str(asked.get("column"))), dtype=np.float64)
+        # Frames without a value come last either way; equal ones stay in the order of their ranks.
+        values = np.where(np.isfinite(values), -values if asked.get("descending") else values, np.inf)
+        order = np.lexsort((run.order["rank"].to_numpy(), values))
+    return {}, [order.astype(np.uint32).tobytes()]
+
+
+def find(run: Any, asked: Mapping[str, Any]) -> Reply:
+    """Return one bit a frame: whether a query and an annotator's labels hold for it."""
+    found = np.ones(len(run), dtype=bool)
+    if query := str(asked.get("query") or "").strip():
+        found &= run.find(query)
+    if annotator := str(asked.get("annotator") or ""):
+        said = {frame_id for frame_id, state in run.labels.state(annotator).items() if not state.empty}
+        found &= np.fromiter((frame_id in said for frame_id in run.frames.frame_ids), bool, len(run))
+    return {"count": int(found.sum())}, [np.packbits(found).tobytes()]
+
+
+def stacks(run: Run, _asked: Mapping[str, Any]) -> Reply:
+    """Return for each frame the frame that leads its stack (int32)."""
+    return {}, [np.asarray(run.stacks(), dtype=np.int32).tobytes()]
+
+
+def why(run: Run, asked: Mapping[str, Any]) -> Reply:
+    """Return what makes the score of a frame, which frames are like it, and what is known there."""
+    frame = frame_of(run, asked.get("frame"))
+    answer: dict[str, Any] = {"frame": frame, "notes": []}
+
+    def part(work: Callable[[], dict[str, Any]]) -> None:
+        try:
+            answer.update(work())
+        except RadioWidgetsError as error:  # the other parts may still be there
+            answer["notes"].append(str(error))
+
+    part(lambda: _reasons(run, frame))
+    part(lambda: _neighbours(run, frame))
+    part(lambda: _objects(run, frame))
+    return answer, []
+
+
+def _reasons(run: Run, frame: int) -> dict[str, Any]:
+    explanation = run.why(frame)
+    table = explanation.contributions.head(BARS)
+    rows = zip(
+        *(table[name] for name in ("feature", "value", "typical", "unit", "contribution")), strict=True
+    )
+    bars = [
+        {
+            "feature": str(feature),
+            "value": _short(value, unit),
+            "typical": _short(typical, unit),
+            "contribution": float(contribution),
+        }
+        for feature, value, typical, unit, contribution in rows
+    ]
+    return {"bars": bars, "words": [str(line) for line in explanation.words]}
+
+
+def _short(value: Any, unit: Any) -> str:
+    number = f"{float(value):.3g}" if np.isfinite(value) else "none"
+    return f"{number} {unit}".strip() if isinstance(unit, str) else number
+
+
+def _neighbours(run: Run, frame: int) -> dict[str, Any]:
+    indices, distances = run.neighbours(frame, count=NEIGHBOURS)
+    others = [name for name in run.labels.annotators if name != run.labels.annotator]
+    found = []
+    for index, distance in zip(indices.tolist(), distances.tolist(), strict=True):
+        frame_id = str(run.frames.frame_ids[index])
+        said = []
+        for name in others:
+            state = run.labels.state_of(frame_id, name)
+            if not state.empty:
+                rating = "not rated" if state.interest is None else f"interest {state.interest}"
+                words = ", ".join([rating, *sorted(state.tags)])
+                said.append({"annotator": name, "words": words, "tags": sorted(state.tags)})
+        found.append({"frame": index, "distance": distance, "others": said})
+    return {"neighbours": found}
+
+
+def _objects(run: Run, frame: int) -> dict[str, Any]:
+    found = run.objects_in(frame)
+    objects = [
+        {"catalogue": catalogue, "name": name, "separation": _angle(separation)}
+        for catalogue, name, _ra, _dec, separation in found[:MOST_OBJECTS]
+    ]
+    return {"objects": objects, "more": max(0, len(found) - MOST_OBJECTS)}
+
+
+def _angle(arcsec: float) -> str:
+    return f"{arcsec:.0f}″" if arcsec < 100 else f"{arcsec / 60:.1f}′"
+
+
+def progress(run: Any, asked: Mapping[str, Any]) -> Reply:
+    """Return the numbers of the session strip; what is not known yet is left out."""
+    now = run.progress(threshold=int(asked.get("threshold") or 3))
+    answer: dict[str, Any] = {
+        "rate": now.labels_per_minute or now.overall_per_minute,
+        "looks": now.rated,
+        "interesting": now.interesting,
+    }
+    if now.expected is not None and now.ahead:
+        finds, low, high = now.expected
+        answer["expected"] = {"looks": now.ahead, "finds": finds, "low": low, "high": high}
+    if now.missed is not None:
+        value, low, high = now.missed
+        words = (
+            f"{now.random_interesting} of {now.random_looks} random looks were interesting; "
+            f"so of the {now.frames - now.looks} frames not looked at about {value:.0f} ({low:.0f} to {high:.0f}) are"
+        )
+        answer["missed"] = {"count": value, "low": low, "high": high, "words": words}
+    if now.repeats:
+        kappa = "" if now.kappa is None else f", weighted kappa {now.kappa:.2f}"
+        near = f"{now.agree:.0%} the same, {now.agree_within_one:.0%} within one"
+        words = f"{now.repeats} frames rated twice: {near}{kappa}"
+        answer["consistency"] = {"agreement": now.agree, "words": words}
+    return answer, []
+
+
+def history(log: LabelLog, rows: Mapping[str, int], asked: Mapping[str, Any]) -> Reply:
+    """Return a page of events, the latest first; ``before`` names the place in the log where it begins."""
+    log.refresh()
+    events = log.events()
+    # An undo that stands is what a redo takes back.
+    undone = {event.undoes: event.event_id for event in events if event.undoes and log.counts(event)}
+    by_id = {event.event_id: event for event in events}
+    before = asked.get("before")
+    end = min(len(events), before) if isinstance(before, int) and before >= 0 else len(events)
+    page = [_told(place, events[place], log, rows, by_id, undone) for place in range(max(0, end - PAGE), end)]
+    return {"events": page[::-1], "before": before, "more": end > PAGE}, []
+
+
+def _told(
+    place: int,
+    event: Event,
+    log: LabelLog,
+    rows: Mapping[str, int],
+    by_id: Mapping[str, Event],
+    undone: Mapping[str, str],
+) -> dict[str, Any]:
+    target = by_id.get(event.undoes) if event.undoes else None
+    if event.undoes is None:
+        words = event.describe()
+    elif target is None:
+        words = "undid an action"
+    else:
+        words = f"{'redid' if target.undoes else 'undid'} {said(target, by_id)}"
+    frames = [rows[frame.frame_id] for frame in event.frames[:MOST_GONE_TO] if frame.frame_id in rows]
+    stands = log.counts(event)
+    return {
+        "place": place,
+        "id": event.event_id,
+        "time": event.time,
+        "annotator": event.annotator,
+        "mine": event.annotator == log.annotator,
+        "words": words,
+        "note": (event.note or "")[:200],
+        "count": len(event.frames),
+        "frames": frames,
+        "stands": stands,
+        "undo": event.undoes is not None,
+        # The event that a click takes back: this one, or the undo that took it back.
+        "takes": event.event_id if stands else undone.get(event.event_id),
+    }
+
+
+def said(event: Event, by_id: Mapping[str, Event]) -> str:
+    """Say what was done, also by the undo of an undo."""
+    seen = 0
+    while event.undoes is not None and event.undoes in by_id and seen < 100:
+        event, seen = by_id[event.undoes], seen + 1
+    return event.describe()
+
+
+def export(run: Any, asked: Mapping[str, Any], buffers: Any = ()) -> Reply:
+    """Write frames into the run's folder ``exports``, and return where and how many."""
+    kind, which = str(asked.get("format")), str(asked.get("which"))
+    check_one_of("format", kind, FORMATS)
+    check_one_of("which", which, ("selection", "shown", "rated", "all"))
+    frames = None
+    if which in ("selection", "shown"):
+        frames = np.frombuffer(buffers[0] if buffers else b"", dtype=np.uint32).astype(np.int64)
+        if not len(frames) or frames.max() >= len(run):
+            raise ParameterError("There are no frames to write; select some.")
+    least = int(asked.get("least") or 0)
+    words = f"rated-{least}" if which == "rated" else which
+    folder = run.path / "exports"
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", run.name)
+    place = folder / f"{name}-{words}-{time.strftime('%Y%m%dT%H%M%S')}{FORMATS[kind]}"
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise ParameterError(
+            f"Cannot write into {folder}: {error.strerror}. Free some space, or export with run.export elsewhere."
+        ) from error
+    if kind == "summary":
+        place.write_text(run.summary(), "utf-8")
+        text = "Summary written."
+    else:
+        chosen = {"frames": frames} if frames is not None else {}
+        place = run.export(place, kind, min_interest=least if which == "rated" else None, **chosen)
+        text = (
+            f"{len(frames):,} frame{'' if len(frames) == 1 else 's'} written."
+            if frames is not None
+            else "Written."
+        )
+    return {"path": str(place), "text": text}, []
+
+
+def frame_of(run: Run, frame: Any) -> int:
+    """Return the index of a frame that the front end names."""
+    if not isinstance(frame, int) or isinstance(frame, bool) or not 0 <= frame < len(run):
+        raise ParameterError(f"The widget asked for the frame {frame!r} of {len(run)}; reload the page.")
+    return frame
