@@ -2,8 +2,8 @@
 
 ``run.yaml`` names the inputs (with fingerprints), parameters, seeds and versions; the tables are Parquet, arrays are
 Zarr, labels are JSON lines: everything opens with public tools. One builder at a time writes frames, features,
-embedding and base scores, under ``build.lock``; reviewing takes no lock and writes only ``labels/`` and
-``scores/<session>.parquet``.
+embedding and base scores, under ``build.lock``; reviewing takes no lock and writes only ``labels/``,
+``scores/<session>.parquet``, ``focus.parquet`` and the ``catalogues/`` that somebody attaches.
 """
 
 import datetime as dt
@@ -14,8 +14,8 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,19 +26,55 @@ import yaml
 
 import radiowidgets
 from radiowidgets.data.frames import FrameSet
+from radiowidgets.data.headers import pixel_coordinates
 from radiowidgets.data.maps import SkyMap
-from radiowidgets.errors import ParameterError, RunError
-from radiowidgets.exchange.regions import write_table
-from radiowidgets.features.frames import fill_features, frame_features
+from radiowidgets.data.matches import Positions
+from radiowidgets.data.query import Words, match
+from radiowidgets.errors import FrameError, ParameterError, RunError
+from radiowidgets.exchange.pictures import write_cutouts, write_sheet
+from radiowidgets.exchange.regions import drafted, format_of, iau_name, write_table
+from radiowidgets.exchange.summary import write_summary
+from radiowidgets.features.frames import FEATURES, fill_features, frame_features
 from radiowidgets.labels.log import LabelLog
+from radiowidgets.labels.progress import AHEAD, Progress, Tally, mix_looks
 from radiowidgets.labels.schema import DEFAULT_SCHEMA, Schema
-from radiowidgets.ranking.active import learn_from_ratings
-from radiowidgets.ranking.isolation import rank, ranking_values, score_table
+from radiowidgets.ranking.active import kept_ratings, learn_from_ratings
+from radiowidgets.ranking.explanation import Explainer, Explanation
+from radiowidgets.ranking.folding import fold, measure_focus
+from radiowidgets.ranking.isolation import has_sky, rank, ranking_values, score_table
+from radiowidgets.ranking.neighbours import Neighbours
 
 FORMAT = 1
 HIGHEST_INTEREST = 5
 CHUNK = 2048  # frames in one step of a build: belongs to the run, not to the workers
+MANY = 50_000  # frames from which on a pass over the pixels shows its progress
 NOISE = ["background", "rms", "blank_fraction"]
+# What a query may ask for, beside the features.
+COLUMNS = {
+    "rank": "place in the order, from 1",
+    "score": "larger is more anomalous",
+    "interest": "rating 0-5, the mean of all who rated",
+    "my_interest": "your own rating, 0-5",
+    "others_interest": "mean rating of the others, 0-5",
+    "raters": "how many rated the frame",
+    "ra": "ICRS right ascension of the centre, degrees",
+    "dec": "ICRS declination of the centre, degrees",
+    "x": "first column in the map, from 0, pixels",
+    "y": "first row in the map, from 0, pixels",
+    "width": "pixels",
+    "height": "pixels",
+    "rms": "local noise, in the unit of the map",
+    "peak_snr": "brightest pixel over the local noise",
+    "frame_id": "text: the id of the frame",
+    "name": "text: the IAU name of its centre",
+    "map": "text: the name of its map",
+    "tag": "text: its tags, of all annotators",
+    "my_tag": "text: the tags that you gave",
+    "annotator": "text: who said anything of it",
+    "note": "text: its notes, of all annotators",
+}
+TEXTS = {name for name, meaning in COLUMNS.items() if meaning.startswith("text: ")}
+IN_MIND = 20  # looks after which a frame may be shown again blindly
 
 
 class Run:
@@ -66,6 +102,12 @@ class Run:
         self.frames = frames
         self.about = about
         self.annotator = annotator
+        self._explainers: dict[bytes, Explainer] = {}
+        self._positions: dict[str, Positions] = {}
+        self._tallies: dict[str, tuple[Tally, list[int]]] = {}
+        self._said: tuple[int, dict[str, Any]] | None = None
+        self._sequenced: tuple[pd.DataFrame, np.ndarray, np.ndarray, np.ndarray] | None = None
+        self._ordered: tuple[tuple[str, int], pd.DataFrame] | None = None
 
     # ------------------------------------------------------------ making and opening
 
@@ -298,38 +340,380 @@ class Run:
         *,
         min_interest: float | None = None,
         top: int | None = None,
+        frames: Any = None,
+        query: str | None = None,
     ) -> Path:
-        """Write the frames in rank order as CSV, Parquet, VOTable or DS9 regions.
+        """Write the frames in rank order, or some of them, for other tools.
+
+        =========  ==================  ====================================================================
+        format     ending              content
+        =========  ==================  ====================================================================
+        csv        .csv                a table, with name, note and the brightest place of each frame
+        parquet    .parquet            the same
+        votable    .vot .votable .xml  the same, with units
+        ds9        .reg                one polygon a frame
+        moc        .fits .moc          the sky that they cover (IVOA MOC)
+        cutouts    .zip, a new folder  FITS files with coordinates, beam, unit and origin
+        sheet      .png                thumbnails with name, rank, interest and tags, at most 1,000
+        summary    .md                 `summary`, of the whole run
+        =========  ==================  ====================================================================
 
         Parameters
         ----------
         path : path
-            Where to write; the suffix tells the format (.csv, .parquet, .vot, .reg) unless `format` does.
-        format : {"csv", "parquet", "votable", "ds9"}, optional
-        min_interest : float, optional
-            Only frames rated at least so.
-        top : int, optional
-            Only the first `top` frames.
+            Where to write; the ending tells the format unless `format` does.
+        format : str, optional
+        min_interest, top, frames, query
+            Which frames, see `selection`.
 
         Returns
         -------
         Path
-            The file.
+            The file or the folder.
         """
-        return write_table(self.selection(min_interest=min_interest, top=top), path, format, self.frames)
+        path = Path(path)
+        chosen = format_of(path, format)
+        if chosen == "summary":
+            with drafted(path) as draft:
+                draft.write_text(self.summary(), "utf-8")
+            return path
+        table = self.selection(min_interest=min_interest, top=top, frames=frames, query=query)
+        if chosen not in ("ds9", "moc"):
+            table = self._described(table)
+        if chosen == "sheet":
+            some = f"{len(table)} of {len(self)}" if len(table) < len(self) else f"{len(table)}"
+            which = f" where {query}" if query else ""
+            subtitle = f"{some} frames of {', '.join(self.frames.map_names)}, in rank order{which}"
+            return write_sheet(
+                table, path, self.frames, title=self.name, subtitle=subtitle, schema=self.schema
+            )
+        if chosen == "cutouts":
+            about = {
+                "cut by": f"radiowidgets {radiowidgets.__version__} from the map, pixels unchanged",
+                "run": self.name,
+                "ranking": str(self.about.get("ranking", {}).get("method", "given")),
+            }
+            return write_cutouts(table, path, self.frames, about)
+        return write_table(table, path, chosen, self.frames)
 
-    def selection(self, *, min_interest: float | None = None, top: int | None = None) -> pd.DataFrame:
-        """Return the rows of `table` in rank order: rated at least so, or the first `top`, or all."""
+    def _described(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Add what is exported of each frame beside its row: notes, the brightest place, a name after it."""
+        rows = self._rows(table["frame_id"])
+        notes: dict[str, list[str]] = {}
+        labels = self.labels.table()
+        for frame_id, note in zip(labels["frame_id"], labels["note"], strict=True):
+            if isinstance(note, str) and note:
+                notes.setdefault(frame_id, []).append(note)
+        x, y = self.focus[rows].astype(np.float64).T
+        ra, dec = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+        for code, name in enumerate(self.frames.map_names if self.frames.maps else ()):
+            mine = self.frames.map_codes[rows] == code
+            ra[mine], dec[mine] = self.frames.maps[name].pixel_to_sky(x[mine], y[mine])
+        known = np.isfinite(ra + dec)
+        names = iau_name(
+            np.where(known, ra, self.frames.ra[rows]), np.where(known, dec, self.frames.dec[rows])
+        )
+        return table.assign(
+            name=names,
+            peak_x=x,
+            peak_y=y,
+            peak_ra=ra,
+            peak_dec=dec,
+            note=["\n".join(notes.get(frame_id, ())) for frame_id in table["frame_id"]],
+        )
+
+    def selection(
+        self,
+        *,
+        min_interest: float | None = None,
+        top: int | None = None,
+        frames: Any = None,
+        query: str | None = None,
+    ) -> pd.DataFrame:
+        """Return rows of `table` in rank order: those that meet all that is asked.
+
+        Parameters
+        ----------
+        min_interest : float, optional
+            Only frames rated at least so.
+        top : int, optional
+            Only the first `top` of those.
+        frames : sequence of int or str, or bool array (n,), optional
+            Only these: positions or ids, or a mask as of `find`.
+        query : str, optional
+            Only frames of which it is true, see `find`.
+        """
         if top is not None and top < 0:
             raise ParameterError(f"top is {top}; give a number of frames from 0.")
         if min_interest is not None and not 0 <= min_interest <= HIGHEST_INTEREST:
             raise ParameterError(
                 f"min_interest is {min_interest}; give a rating from 0 to {HIGHEST_INTEREST}."
             )
-        table = self.table().sort_values("rank", kind="stable", ignore_index=True)
+        table = self.table()
+        chosen = np.ones(len(self), bool)
+        if frames is not None:
+            chosen[:] = False
+            chosen[self._rows(frames)] = True
+        if query is not None:
+            chosen &= self.find(query)
         if min_interest is not None:
-            table = table[(table["interest"] >= min_interest).fillna(False).astype(bool)]
+            chosen &= (table["interest"] >= min_interest).fillna(False).to_numpy(bool)
+        table = table[chosen].sort_values("rank", kind="stable", ignore_index=True)
         return table if top is None else table.head(top)
+
+    def _rows(self, frames: Any) -> np.ndarray:
+        """Return the positions of frames that are given by position, by id or by a mask."""
+        values = np.asarray(frames)
+        if values.dtype.kind in "OUT":
+            return np.array([self.frames.index_of(str(frame_id)) for frame_id in values.flat], dtype=np.int64)
+        return self.frames._positions(values)
+
+    # ------------------------------------------------------------ finding frames
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """What `find` and `column` know of a frame: names with their meaning, the features among them."""
+        features = {name: FEATURES.get(name, "a feature of this run") for name in self.features.columns}
+        return {**COLUMNS, **features}
+
+    def column(self, name: str, scores: pd.DataFrame | None = None) -> np.ndarray:
+        """Return one column as float64 (n,), to sort or to colour by; NaN where nothing is known.
+
+        Parameters
+        ----------
+        name : str
+            One of `columns` that is no text.
+        scores : DataFrame, optional
+            Where rank and score are taken from; default: `order`.
+        """
+        reader = self._readers(scores).get(name)
+        if reader is None or name in TEXTS:
+            numbers = ", ".join(known for known in self.columns if known not in TEXTS)
+            raise ParameterError(f"There is no column {name!r} of numbers; there are {numbers}.")
+        return np.asarray(reader(), dtype=np.float64)
+
+    def find(self, query: str, scores: pd.DataFrame | None = None) -> np.ndarray:
+        """Return of which frames a query is true, as bool (n,).
+
+        ``peak_snr > 20 and tag == "ARTEFACT" and not annotator == "bob" and "jet" in note``, ``3 < rank <= 100``,
+        ``my_interest is None``: see `columns` for what may be asked and `radiowidgets.data.query.match` for how.
+        Nothing in a query is ever executed.
+
+        Parameters
+        ----------
+        query : str
+        scores : DataFrame, optional
+            Where rank and score are taken from; default: `order`.
+
+        Raises
+        ------
+        ParameterError
+            If the query cannot be read or asks for what there is not; it says where.
+        """
+        return match(query, self._readers(scores), len(self))
+
+    def _readers(self, scores: pd.DataFrame | None) -> dict[str, Callable[[], "np.ndarray | Words"]]:
+        frames = self.frames
+
+        def order() -> pd.DataFrame:
+            return self.order if scores is None else scores
+
+        readers: dict[str, Callable[[], np.ndarray | Words]] = {
+            "rank": lambda: order()["rank"].to_numpy(),
+            "score": lambda: order()["score"].to_numpy(),
+            "rms": lambda: frames.noise.rms,
+            "frame_id": lambda: Words(frames.frame_ids, np.arange(len(frames))),
+            "name": lambda: Words(iau_name(frames.ra, frames.dec), np.arange(len(frames))),
+            "map": lambda: Words(frames.map_names, frames.map_codes),
+        }
+        for name in ("x", "y", "width", "height", "ra", "dec"):
+            readers[name] = lambda name=name: getattr(frames, name)  # type: ignore[misc]
+        for name in (
+            "interest",
+            "my_interest",
+            "others_interest",
+            "raters",
+            "tag",
+            "my_tag",
+            "annotator",
+            "note",
+        ):
+            readers[name] = lambda name=name: self._what_is_said()[name]  # type: ignore[misc]
+        if "log_peak_snr" in self.features:
+            readers["peak_snr"] = lambda: 10.0 ** self.features["log_peak_snr"].to_numpy(np.float64)
+        for name in self.features.columns:  # a feature goes before a column of the same name
+            readers[name] = lambda name=name: _numbers(self.features[name])  # type: ignore[misc]
+        return readers
+
+    def _what_is_said(self) -> dict[str, Any]:
+        """The columns that the labels make, kept until another event comes."""
+        events = len(self.labels)
+        if self._said is not None and self._said[0] == events:
+            return self._said[1]
+        mine, sums, raters = np.full(len(self), np.nan), np.zeros(len(self)), np.zeros(len(self))
+        texts: dict[str, list[tuple[int, str]]] = {"tag": [], "my_tag": [], "annotator": [], "note": []}
+        for annotator in self.labels.annotators:
+            own = annotator == self.labels.annotator
+            for frame_id, state in self.labels.state(annotator).items():
+                try:
+                    row = self.frames.index_of(frame_id)
+                except FrameError:  # of other frames than these
+                    continue
+                if state.interest is not None:
+                    sums[row] += state.interest
+                    raters[row] += 1
+                    if own:
+                        mine[row] = state.interest
+                for name in ("tag", "my_tag") if own else ("tag",):
+                    texts[name] += [(row, tag) for tag in state.tags]
+                if not state.empty:
+                    texts["annotator"].append((row, annotator))
+                if state.note:
+                    texts["note"].append((row, state.note))
+        rated = np.isfinite(mine)
+        with np.errstate(invalid="ignore"):  # 0 / 0 where nobody rated
+            said = {
+                "interest": sums / raters,
+                "my_interest": mine,
+                "others_interest": (sums - np.where(rated, mine, 0)) / (raters - rated),
+                "raters": raters,
+                **{name: Words.gather(pairs) for name, pairs in texts.items()},
+            }
+        self._said = (events, said)
+        return said
+
+    # ------------------------------------------------------------ a session
+
+    def _tally(self, annotator: str | None = None) -> tuple[Tally, np.ndarray, np.ndarray]:
+        """Return the tally of an annotator, the rows of the frames it knows (-1: not here), and what is looked at."""
+        who = self.labels.annotator if annotator is None else annotator
+        if who not in self._tallies:
+            self._tallies[who] = (Tally(self.labels, who), [])
+        tally, rows = self._tallies[who]
+        tally.update()
+        if len(tally.ids) < len(rows):  # the log was read anew
+            rows.clear()
+        for frame_id in tally.ids[len(rows) :]:
+            try:
+                rows.append(self.frames.index_of(frame_id))
+            except FrameError:
+                rows.append(-1)
+        known = np.array(rows, np.int64)
+        looked = np.zeros(len(self), bool)
+        looked[known[tally.looked & (known >= 0)]] = True
+        return tally, known, looked
+
+    def progress(self, goal: int | None = None, threshold: int = 4, annotator: str | None = None) -> Progress:
+        """Return how far an annotator is, what their looks yield, and what they may have missed.
+
+        All is worked out from the label log, so that a resumed session has the same numbers. It costs
+        milliseconds, and may be asked after every key press.
+
+        Parameters
+        ----------
+        goal : int, optional
+            Frames to be rated.
+        threshold : int
+            Interest from which a frame is interesting, 1 to 5.
+        annotator : str, optional
+            Default: who labels here.
+        """
+        tally, known, looked = self._tally(annotator)
+        sequence, ranks, sky = self._sequence()
+        ahead: list[int] = []
+        for start in range(0, len(self), 4096):
+            part = sequence[start : start + 4096]
+            ahead += part[~looked[part]][: AHEAD - len(ahead)].tolist()
+            if len(ahead) == AHEAD:
+                break
+        unseen = int(sky.sum()) - int(np.count_nonzero(looked & sky))
+        return tally.progress(
+            len(self),
+            goal=goal,
+            threshold=threshold,
+            unseen=unseen,
+            next_ranks=ranks[ahead],
+            among=known >= 0,
+        )
+
+    def queue(
+        self, *, random: float = 0.1, repeats: float = 0.05, seed: int = 0, count: int = 200
+    ) -> np.ndarray:
+        """Return the frames to look at next: those of the order, with random frames and blind repeats strewn in.
+
+        Random frames are drawn from all with sky that this annotator has not looked at: what they yield tells what
+        the ranking misses. Repeats are frames that were rated before, but not just now: they tell how steady the
+        reviewer is. Labels of such looks should carry ``shown={"rank": ..., "look": "random" | "repeat"}``. The same
+        labels and seed give the same queue.
+
+        Parameters
+        ----------
+        random, repeats : float
+            Shares of such looks.
+        seed : int
+        count : int
+            Looks wanted; fewer where the frames come to an end.
+
+        Returns
+        -------
+        structured array (m,) of (frame uint32, look uint8)
+            `look` is 0 for the order, 1 random, 2 repeat.
+        """
+        for name, value in (("seed", seed), ("count", count)):
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value < 2**32:
+                raise ParameterError(f"{name} is {value!r}; give a whole number from 0.")
+        tally, known, looked = self._tally()
+        sequence, _, sky = self._sequence()
+        draws = np.random.default_rng([seed, 1]).permutation(len(self))
+        again = known[tally.repeatable(IN_MIND)]
+        again = np.random.default_rng([seed, 2]).permutation(again[again >= 0])
+        return mix_looks(
+            sequence[~looked[sequence]],
+            draws[~looked[draws] & sky[draws]],
+            again,
+            random=random,
+            repeats=repeats,
+            seed=seed,
+            done=int(looked.sum() + tally.agreement.sum()),
+            count=count,
+        )
+
+    def _sequence(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the frames in rank order, the rank of each, and which have sky; kept for the last order."""
+        order = self.order
+        if self._sequenced is None or self._sequenced[0] is not order:
+            ranks = order["rank"].to_numpy()
+            sky = self.scores["score"].to_numpy() > 0
+            self._sequenced = (order, np.argsort(ranks, kind="stable"), ranks, sky)
+        return self._sequenced[1:]
+
+    def summary(self, threshold: int = 4) -> str:
+        """Return what a paper or a log book says of this run, as Markdown.
+
+        Maps with their fingerprints, parameters, seed, versions, label counts by annotator, tag and interest, the
+        yield of each annotator, the estimate of what was missed, and how to cite.
+
+        Parameters
+        ----------
+        threshold : int
+            Interest from which a frame is interesting, 1 to 5.
+        """
+        maps = []
+        for name, entry in self.about["maps"].items():
+            sky = self.frames.maps.get(name)
+            facts = {"map": name, "file": Path(entry["path"]).name, "fingerprint": entry["fingerprint"]}
+            if sky is not None:
+                facts["pixels"] = " x ".join(map(str, reversed(sky.shape)))
+                facts["unit"] = "" if sky.unit is None else str(sky.unit)
+                facts["frequency"] = (
+                    "" if sky.frequency is None else f"{sky.frequency.to_value('GHz'):.6g} GHz"
+                )
+            maps.append(facts)
+        people = [self.progress(None, threshold, who) for who in self.labels.annotators]
+        about = {**self.about, "schema": ", ".join(self.schema.names)}
+        return write_summary(
+            self.name, about, maps, self.labels.table(), people, version=radiowidgets.__version__
+        )
 
     def rerank(self, ratings: Mapping[str, float] | pd.Series) -> pd.DataFrame:
         """Return the base scores moved by `ratings` (interest by frame_id); frames without sky stay last.
@@ -342,20 +726,30 @@ class Run:
         seed = int(self.about.get("ranking", {}).get("seed", 0))
         score[seen], learnt = learn_from_ratings(values[seen], score[seen], ids[seen], ratings, seed=seed)
         table = score_table(ids, score)
-        table.attrs["learnt"] = learnt
+        method = f"{self.scores.attrs.get('method', 'first ranking')}; {learnt}"
+        table.attrs |= self.scores.attrs | {"method": method, "learnt": learnt, "seed": seed}
+        table.attrs["ratings"] = kept_ratings(ratings)
         return table
 
     @property
     def order(self) -> pd.DataFrame:
         """Scores and ranks as this annotator last saw them: of their last re-ranking, else the base scores."""
         session = self.recall()["session"]
-        try:
-            scores = self.session_scores(session) if session else None
-        except RunError:  # a damaged order is no reason to show none
-            scores = None
-        if scores is None or not np.array_equal(scores.index, self.scores.index):
+        if session is None:
             return self.scores
-        return scores
+        try:
+            key = (session, self._session_place(session).stat().st_mtime_ns)
+        except OSError:
+            return self.scores
+        if self._ordered is None or self._ordered[0] != key:
+            try:
+                scores = self.session_scores(session)
+            except RunError:  # a damaged order is no reason to show none
+                scores = None
+            if scores is None or not np.array_equal(scores.index, self.scores.index):
+                scores = self.scores
+            self._ordered = (key, scores)
+        return self._ordered[1]
 
     def recall(self) -> dict[str, Any]:
         """Return what was remembered for this annotator: the ``view`` of Review, and whose ``session`` is the order."""
@@ -383,14 +777,159 @@ class Run:
 
     def session_scores(self, session: str) -> pd.DataFrame | None:
         """Scores of one review session, or None."""
-        name = f"scores/{_slug(session)}.parquet"
-        return _read_table(self.path, name).set_index("frame_id") if (self.path / name).exists() else None
+        place = self._session_place(session)
+        name = str(place.relative_to(self.path))
+        return _read_table(self.path, name).set_index("frame_id") if place.exists() else None
+
+    def _session_place(self, session: str) -> Path:
+        return self.path / "scores" / f"{_slug(session)}.parquet"
 
     def write_session_scores(self, session: str, scores: pd.DataFrame) -> Path:
         """Keep the order of a review session beside the base scores, which are never overwritten."""
-        place = self.path / "scores" / f"{_slug(session)}.parquet"
+        place = self._session_place(session)
         _write_whole(place, scores.reset_index().to_parquet(index=False))
         return place
+
+    # ------------------------------------------------------------ why a frame is here, and what is like it
+
+    def why(self, index: int, scores: pd.DataFrame | None = None) -> Explanation:
+        """Return what each feature adds to the score of frame `index`, and the same in words.
+
+        The models behind the scores are fitted again on the first call, which may take seconds; the next ones
+        take milliseconds. See `radiowidgets.ranking.explanation.Explainer`.
+
+        Parameters
+        ----------
+        index : int
+            Position of the frame.
+        scores : DataFrame, optional
+            Default: `order`; one from `rerank`, or ``run.scores``.
+        """
+        scores = self.order if scores is None else scores
+        key, base = (_digest(table["score"].to_numpy(np.float64)) for table in (scores, self.scores))
+        if key not in self._explainers:
+            for old in [known for known in self._explainers if known != base]:
+                del self._explainers[old]  # of an order that is no more
+            first = None if key == base else self.scores
+            seed = int(self.about.get("ranking", {}).get("seed", 0))
+            self._explainers[key] = Explainer(
+                self.frames, self.features, scores, self.embedding, first, seed=seed
+            )
+        return self._explainers[key].explain(self.frames[index].index)
+
+    @cached_property
+    def _neighbours(self) -> Neighbours:
+        values, _ = ranking_values(self.frames, self.embedding, self.features)
+        return Neighbours(values, has_sky(self.frames))
+
+    def neighbours(self, index: int, count: int = 12) -> tuple[np.ndarray, np.ndarray]:
+        """Return the frames most like frame `index`, and their distances.
+
+        In what the ranking looks at: the embedding, else the features, each column in robust widths. The distance is
+        the root mean square over the columns; frames without sky are left out.
+
+        Returns
+        -------
+        indices : (count,) int64
+        distances : (count,) float64
+        """
+        return self._neighbours.nearest(self.frames[index].index, count)
+
+    def more_like(self, index: int) -> np.ndarray:
+        """Return all frames, (n,) uint32, the most similar to frame `index` first; see `neighbours`."""
+        return self._neighbours.order(self.frames[index].index)
+
+    @cached_property
+    def focus(self) -> np.ndarray:
+        """Where each frame is brightest, (n, 2) float32 pixels x, y of its map; NaN where nothing is.
+
+        Measured on first use and kept in ``focus.parquet``. See `radiowidgets.ranking.folding.measure_focus`.
+        """
+        place = self.path / "focus.parquet"
+        if place.exists():
+            try:
+                table = _read_table(self.path, place.name)
+                if np.array_equal(table["frame_id"], self.frames.frame_ids):
+                    return table[["x", "y"]].to_numpy(np.float32)
+            except (RunError, KeyError):  # it is measured again
+                pass
+        focus = measure_focus(self.frames, "brightest places" if len(self) > MANY else None)
+        table = pd.DataFrame({"frame_id": self.frames.frame_ids, "x": focus[:, 0], "y": focus[:, 1]})
+        with suppress(RunError):  # a folder that may only be read is no reason to have none
+            _write_whole(place, table.to_parquet(index=False))
+        return focus
+
+    def stacks(self, ranks: Any = None) -> np.ndarray:
+        """Return for each frame the frame that leads its stack, (n,) int32: itself where it leads or is alone.
+
+        A frame is folded under one of the same map that stands before it and shows what is brightest in it.
+
+        Parameters
+        ----------
+        ranks : (n,) array, optional
+            Default: those of `order`.
+        """
+        return fold(self.frames, self.order["rank"].to_numpy() if ranks is None else ranks, self.focus)
+
+    def attach(self, name: str, catalogue: pd.DataFrame) -> None:
+        """Keep a catalogue with the run, so that its objects are named in the frames; one of that name is replaced.
+
+        Parameters
+        ----------
+        name : str
+            What to call it, such as "Green SNRs".
+        catalogue : DataFrame
+            From `radiowidgets.read_catalogue`: ra and dec in ICRS degrees; a column `name` where objects have one.
+        """
+        if not isinstance(name, str) or not name.strip():
+            raise ParameterError(f"name is {name!r}; give the catalogue a name to show.")
+        positions = Positions(catalogue)
+        table = pd.DataFrame({str(label): _storable(column) for label, column in catalogue.items()})
+        table.attrs = {"name": name}
+        _write_whole(self.path / "catalogues" / _catalogue_file(name), table.to_parquet(index=False))
+        self.catalogues[name] = table
+        self._positions[name] = positions
+
+    @cached_property
+    def catalogues(self) -> dict[str, pd.DataFrame]:
+        """The catalogues that were attached, by name."""
+        tables = {}
+        for place in sorted((self.path / "catalogues").glob("*.parquet")):
+            table = _read_table(self.path, f"catalogues/{place.name}")
+            tables[str(table.attrs.get("name", place.stem))] = table
+        return tables
+
+    def objects_in(self, index: int) -> list[tuple[str, str, float, float, float]]:
+        """Return the objects of attached catalogues inside frame `index`, the nearest to its centre first.
+
+        Returns
+        -------
+        list of (catalogue, object, ra, dec, separation)
+            Positions in ICRS degrees, separation from the centre of the frame in arcsec. An object without a name
+            is called by its row. Empty where the frame has no coordinates.
+        """
+        frame = self.frames[index]
+        if frame.sky is None or frame.sky.wcs is None or not np.isfinite(frame.ra):
+            return []
+        left, low = frame.x - 0.5, frame.y - 0.5
+        right, high = left + frame.width, low + frame.height
+        corners = frame.sky.pixel_to_sky([left, right, left, right], [low, low, high, high])
+        reach = _separation(frame.ra, frame.dec, *corners).max()
+        radius = 1.01 * reach if np.isfinite(reach) else 180.0  # a corner may lie beyond the sky
+        found = []
+        for name, table in self.catalogues.items():
+            if name not in self._positions:
+                self._positions[name] = Positions(table)
+            positions = self._positions[name]
+            rows, apart = positions.within(frame.ra, frame.dec, radius)
+            x, y = pixel_coordinates(frame.sky.wcs, positions.ra[rows], positions.dec[rows])
+            inside = (x >= left) & (x < right) & (y >= low) & (y < high)
+            for row, separation in zip(rows[inside], apart[inside], strict=True):
+                called = table["name"].iloc[row] if "name" in table else None
+                called = f"row {row + 1}" if pd.isna(called) or not str(called).strip() else str(called)
+                ra, dec = float(positions.ra[row]), float(positions.dec[row])
+                found.append((name, called, ra, dec, float(separation)))
+        return sorted(found, key=lambda entry: entry[-1])
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -700,6 +1239,43 @@ def _write_whole(place: Path, content: bytes) -> None:
         raise RunError(
             f"Cannot write {place}: {error.strerror}. Free some space or choose a folder that you may write."
         ) from error
+
+
+def _digest(values: np.ndarray) -> bytes:
+    return hashlib.blake2b(values.tobytes(), digest_size=16).digest()
+
+
+def _catalogue_file(name: str) -> str:
+    """Return the file of a catalogue; names that differ only in what files cannot be called stay apart."""
+    slug = _slug(name)
+    return (
+        f"{slug}.parquet"
+        if slug == name.lower()
+        else f"{slug}-{_digest(np.array(list(name.encode()))).hex()[:8]}.parquet"
+    )
+
+
+def _storable(column: pd.Series) -> pd.Series:
+    """Return a column as Parquet takes it: what is of mixed kinds becomes text."""
+    if column.dtype != object:
+        return column
+    return column.map(lambda value: None if pd.api.types.is_scalar(value) and pd.isna(value) else str(value))
+
+
+def _separation(ra: float, dec: float, others_ra: np.ndarray, others_dec: np.ndarray) -> np.ndarray:
+    """Return angular distances in degrees."""
+    from astropy.coordinates import angular_separation
+
+    return np.degrees(
+        angular_separation(*np.radians([ra, dec]), np.radians(others_ra), np.radians(others_dec))
+    )
+
+
+def _numbers(column: pd.Series) -> np.ndarray:
+    """Return a feature as floats; NaN where it is no number."""
+    if column.dtype.kind == "f":
+        return column.to_numpy()
+    return pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
 
 
 def _slug(text: str) -> str:

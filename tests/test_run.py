@@ -13,7 +13,7 @@ import yaml
 from skies import noisy_sky
 
 import radiowidgets as rw
-from radiowidgets.errors import RunError
+from radiowidgets.errors import ParameterError, RunError
 
 
 @pytest.fixture
@@ -314,3 +314,84 @@ def test_no_cell_of_an_exported_table_is_a_formula(tmp_path):
                 float(cell)  # a number and nothing else
     table = pd.read_parquet(run.export(tmp_path / "out.parquet"))
     assert sorted(table["frame_id"]) == sorted(ids)  # as they are, where nothing runs them
+
+
+def test_why_explains_the_first_order_and_that_of_a_session_also_after_opening_again(tmp_path, frames):
+    run = rw.Run.create(tmp_path / "run", frames, annotator="ada")
+    ratings = {name: float(k % 6) for k, name in enumerate(frames.frame_ids[:12])}
+    moved = run.rerank(ratings)
+    run.write_session_scores("today", moved)
+    again = rw.Run.open(tmp_path / "run", annotator="ada")
+    again.remember(session="today")
+    for opened, scores in ((run, moved), (again, None)):
+        for index in (0, 30, 62):
+            told = opened.why(index, scores)
+            assert told.score == pytest.approx(moved["score"].iloc[index], abs=1e-6)
+            assert told.fidelity is None and "12 ratings count" in told.words[-1]
+            first = opened.why(index, opened.scores)
+            assert first.score == pytest.approx(run.scores["score"].iloc[index], abs=1e-6)
+            assert first.baseline + first.contributions["contribution"].sum() == pytest.approx(first.score)
+    with pytest.raises(IndexError, match="63"):
+        run.why(63)
+
+
+def test_neighbours_are_those_of_a_plain_search(tmp_path, frames):
+    z = np.random.default_rng(0).normal(size=(len(frames), 7)).astype(np.float32)
+    z[20] = z[4] + 1e-4
+    run = rw.Run.create(tmp_path / "run", frames, z)
+    width = 1.4826 * np.median(np.abs(z - np.median(z, axis=0)), axis=0)
+    apart = np.sqrt(np.mean(((z - z[4]) / width) ** 2, axis=1))
+    near, distances = run.neighbours(4, 5)
+    assert near[0] == 20 and 4 not in near
+    np.testing.assert_array_equal(near, np.argsort(apart)[1:6])
+    np.testing.assert_allclose(distances, apart[near], rtol=1e-3)
+    order = run.more_like(4)
+    assert order[0] == 4 and order[1] == 20 and order.dtype == np.uint32
+    assert sorted(order) == list(range(len(frames)))
+    assert len(run.neighbours(4, 1000)[0]) == len(frames) - 1
+
+
+def test_stacks_follow_the_order_and_the_focus_is_kept(tmp_path, frames):
+    run = rw.Run.create(tmp_path / "run", frames)
+    leaders = run.stacks()
+    assert len(np.unique(leaders)) < len(frames)
+    ranks = run.scores["rank"].to_numpy()
+    assert (ranks[leaders] <= ranks).all() and leaders[ranks.argmin()] == ranks.argmin()
+    assert run.stacks(-ranks)[ranks.argmax()] == ranks.argmax()
+    kept = tmp_path / "run" / "focus.parquet"
+    before = kept.read_bytes()
+    again = rw.Run.open(tmp_path / "run")
+    np.testing.assert_array_equal(again.focus, run.focus)
+    assert kept.read_bytes() == before
+    kept.write_bytes(b"torn")
+    np.testing.assert_array_equal(rw.Run.open(tmp_path / "run").focus, run.focus)
+
+
+def test_objects_of_attached_catalogues_are_named_in_the_frames_that_hold_them(tmp_path, saved):
+    run = rw.Run.create(tmp_path / "run", rw.cut_windows(saved, size=64))
+    rng = np.random.default_rng(1)
+    x, y = rng.uniform(-30, 350, 400), rng.uniform(-30, 280, 400)
+    ra, dec = saved.pixel_to_sky(x, y)
+    names = np.array([f"<b>{k}" if k % 2 else None for k in range(400)], dtype=object)
+    run.attach("Mine / 1", pd.DataFrame({"name": names, "ra": ra, "dec": dec, "odd": [1, "a"] * 200}))
+    run.attach("elsewhere", pd.DataFrame({"ra": [np.nan, 20.0], "dec": [np.nan, 45.0]}))
+    for opened in (run, rw.Run.open(tmp_path / "run")):
+        assert set(opened.catalogues) == {"Mine / 1", "elsewhere"}
+        for index in (0, 31, 62):
+            frame = opened.frames[index]
+            inside = (abs(x - frame.x - 31.5) < 32) & (abs(y - frame.y - 31.5) < 32)
+            found = opened.objects_in(index)
+            assert {name for _, name, *_ in found} == {
+                names[k] or f"row {k + 1}" for k in np.flatnonzero(inside)
+            }
+            apart = [entry[-1] for entry in found]
+            assert apart == sorted(apart) and max(apart) < 64 * 2
+            away = 2 * np.hypot(x - frame.x - 31.5, y - frame.y - 31.5)[inside]
+            np.testing.assert_allclose(apart, np.sort(away), atol=0.02)
+    with pytest.raises(ParameterError, match="no column 'ra'"):
+        run.attach("bad", pd.DataFrame({"dec": [1.0]}))
+    run.attach("elsewhere", pd.DataFrame({"ra": [run.frames[0].ra], "dec": [run.frames[0].dec]}))
+    assert run.objects_in(0)[0][:2] == ("elsewhere", "row 1")
+    images = rw.Run.create(tmp_path / "images", rw.FrameSet.from_images(rng.normal(size=(12, 9, 9))))
+    images.attach("elsewhere", pd.DataFrame({"ra": [1.0], "dec": [1.0]}))
+    assert images.objects_in(3) == []

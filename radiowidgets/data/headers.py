@@ -234,13 +234,13 @@ def pixel_coordinates(wcs: WCS, ra: np.ndarray, dec: np.ndarray) -> tuple[np.nda
             lon, lat = there.lon.deg, there.lat.deg
         world = (lon, lat) if wcs.wcs.lng == 0 else (lat, lon)
         x[part], y[part] = wcs.all_world2pix(*world, 0, quiet=True)
-        back = _directions(*world_coordinates(wcs, x[part], y[part]))
-        folded = ~(np.abs(back - _directions(ra[part], dec[part])).max(axis=0) < 1e-4)
+        back = directions(*world_coordinates(wcs, x[part], y[part]))
+        folded = ~(np.abs(back - directions(ra[part], dec[part])).max(axis=0) < 1e-4)
         x[part[folded]] = y[part[folded]] = np.nan
     return x, y
 
 
-def _directions(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+def directions(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
     """Return unit vectors (3, n) of positions in degrees."""
     lon, lat = np.radians(ra), np.radians(dec)
     return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from astropy import units as u
 
+from radiowidgets.data.headers import directions
 from radiowidgets.data.noted import NotedTable
 from radiowidgets.errors import ParameterError, check_one_of
 
@@ -65,6 +66,33 @@ def _pairs(a: SkyCoord, b: SkyCoord, radius: float) -> tuple[NDArray[Any], NDArr
     first, second, apart = good_a[first], good_b[second], apart.to_value(u.arcsec)
     order = np.lexsort((second, apart, first))
     return first[order], second[order], apart[order]
+
+
+class Positions:
+    """Where the rows of a catalogue lie, kept in a tree to ask again and again what is near a place.
+
+    Parameters
+    ----------
+    table : DataFrame or SkyCoord
+        With columns `ra` and `dec` in ICRS degrees.
+    """
+
+    def __init__(self, table: pd.DataFrame | SkyCoord) -> None:
+        from scipy.spatial import cKDTree
+
+        where = as_coordinates(table)
+        self.ra, self.dec = np.asarray(where.ra.deg), np.asarray(where.dec.deg)
+        self._rows = np.flatnonzero(np.isfinite(self.ra))
+        self._tree = cKDTree(directions(self.ra[self._rows], self.dec[self._rows]).T)
+
+    def within(self, ra: float, dec: float, radius: float) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the rows within a radius of a place, all in degrees, nearest first, and separations in arcsec."""
+        place = directions(np.array([ra]), np.array([dec]))[:, 0]
+        chord = 2 * np.sin(np.radians(min(radius, 180.0)) / 2)
+        found = np.sort(np.array(self._tree.query_ball_point(place, chord * (1 + 1e-9)), np.int64))
+        apart = 2 * np.arcsin(np.minimum(np.linalg.norm(self._tree.data[found] - place, axis=1) / 2, 1))
+        order = np.argsort(apart, kind="stable")
+        return self._rows[found[order]], np.degrees(apart[order]) * 3600
 
 
 def cross_match(

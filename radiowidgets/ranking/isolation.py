@@ -9,7 +9,7 @@ import pandas as pd
 
 from radiowidgets.errors import ParameterError
 from radiowidgets.features.frames import comparable_features, frame_features
-from radiowidgets.ranking.active import learn_from_ratings
+from radiowidgets.ranking.active import kept_ratings, learn_from_ratings
 
 TREES = 200
 CONTAMINATION = 0.001
@@ -59,7 +59,8 @@ def rank(
     DataFrame
         Indexed by frame_id in the order of `frames`; ``score`` in [0, 1], larger = more anomalous; ``rank``
         from 1, ties by frame_id; ``outlier``. ``attrs["method"]`` says how, ``attrs["blank"]`` how many
-        frames had no sky (blank, or as smooth as padding) and stand last with score 0.
+        frames had no sky (blank, or as smooth as padding) and stand last with score 0; with the other
+        parameters and the ratings kept there the same models can be fitted again, to tell why.
 
     Raises
     ------
@@ -79,7 +80,7 @@ def rank(
             f"The {inputs} of {len(bad)} of {len(ids)} frames are not finite (first: {bad[0]}); "
             "replace what is missing or leave those frames out."
         )
-    seen = (frames.noise.blank_fraction < BLANK) & _has_noise(frames)
+    seen = has_sky(frames)
     score = np.zeros(len(ids))
     if seen.sum() < FEW:
         method = f"robust distance of the {inputs}"
@@ -89,17 +90,22 @@ def rank(
                 f"are ordered by the {method}. Cut smaller frames or a smaller step for more.",
                 stacklevel=2,
             )
-        score[seen] = _robust_distance(values[seen])
+        score[seen] = robust_distance(values[seen])[0]
     else:
         method = f"Isolation Forest on the {inputs}"
-        score[seen] = _isolation(values[seen], trees, max_samples, seed)
+        forest = fit_forest(values[seen], trees, max_samples, seed)
+        score[seen] = np.clip(-forest.score_samples(values[seen]), 0.0, 1.0)
     learnt = ""
     if labels is not None and len(labels):
         score[seen], learnt = learn_from_ratings(values[seen], score[seen], ids[seen], labels, seed=seed)
         method = f"{method}; {learnt}"
 
     table = score_table(ids, score, contamination)
-    table.attrs.update(method=method, learnt=learnt or "no rating yet", seed=seed, blank=int((~seen).sum()))
+    table.attrs.update(
+        method=method, learnt=learnt or "no rating yet", seed=int(seed), blank=int((~seen).sum())
+    )
+    samples = max_samples if max_samples is None or isinstance(max_samples, float) else int(max_samples)
+    table.attrs.update(trees=int(trees), max_samples=samples, ratings=kept_ratings(labels))
     return table
 
 
@@ -140,6 +146,11 @@ def _check_forest(seed: Any, trees: Any, contamination: Any, max_samples: Any) -
         )
 
 
+def has_sky(frames: Any) -> np.ndarray:
+    """Tell frames that can be ranked from those that are blank, or as smooth as padding."""
+    return (frames.noise.blank_fraction < BLANK) & _has_noise(frames)
+
+
 def _has_noise(frames: Any) -> np.ndarray:
     """Tell frames of sky from padding: noise far below that of the same map is none."""
     rms = np.asarray(frames.noise.rms)
@@ -151,7 +162,8 @@ def _has_noise(frames: Any) -> np.ndarray:
     return rms > np.maximum(PADDING * typical[codes], 0)
 
 
-def _isolation(values: np.ndarray, trees: int, max_samples: float | int | None, seed: int) -> np.ndarray:
+def fit_forest(values: np.ndarray, trees: int, max_samples: float | int | None, seed: int) -> Any:
+    """Return the `sklearn.ensemble.IsolationForest` of these values, the same for the same seed."""
     from sklearn.ensemble import IsolationForest
 
     n = len(values)
@@ -161,15 +173,18 @@ def _isolation(values: np.ndarray, trees: int, max_samples: float | int | None, 
         max_samples = min(int(max_samples), n)
     # The contamination moves only the cut, not the scores, so that it need not be told to the forest.
     forest = IsolationForest(n_estimators=trees, max_samples=max_samples, random_state=seed)
-    return np.clip(-forest.fit(values).score_samples(values), 0.0, 1.0)
+    return forest.fit(values)
 
 
-def _robust_distance(values: np.ndarray) -> np.ndarray:
+def robust_distance(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the score of few frames in [0, 1), and the (n, d) shares of its values, which add up to it."""
     if len(values) == 0:
-        return np.zeros(0)
+        return np.zeros(0), np.zeros(values.shape)
     centre = np.median(values, axis=0)
     deviation = np.abs(values - centre)
     width = 1.4826 * np.median(deviation, axis=0)
     width = np.where(width > 0, width, np.where(deviation.max(axis=0) > 0, deviation.mean(axis=0), 1.0))
-    distance = np.sqrt(np.mean(np.minimum(deviation / np.maximum(width, 1e-12), 1e3) ** 2, axis=1))
-    return distance / (1.0 + distance)
+    square = np.minimum(deviation / np.maximum(width, 1e-12), 1e3) ** 2
+    distance = np.sqrt(np.mean(square, axis=1))
+    score = distance / (1.0 + distance)
+    return score, square * (score / np.maximum(square.sum(axis=1), 1e-300))[:, np.newaxis]
