@@ -909,26 +909,28 @@ class Run:
             is called by its row. Empty where the frame has no coordinates.
         """
         frame = self.frames[index]
-        if frame.sky is None or frame.sky.wcs is None or not np.isfinite(frame.ra):
+        ra, dec = float(self.frames.ra[frame.index]), float(self.frames.dec[frame.index])
+        if frame.sky is None or frame.sky.wcs is None or not np.isfinite(ra):
             return []
         left, low = frame.x - 0.5, frame.y - 0.5
         right, high = left + frame.width, low + frame.height
         corners = frame.sky.pixel_to_sky([left, right, left, right], [low, low, high, high])
-        reach = _separation(frame.ra, frame.dec, *corners).max()
+        reach = _separation(ra, dec, *corners).max()
         radius = 1.01 * reach if np.isfinite(reach) else 180.0  # a corner may lie beyond the sky
-        found = []
+        near = []
         for name, table in self.catalogues.items():
             if name not in self._positions:
                 self._positions[name] = Positions(table)
             positions = self._positions[name]
-            rows, apart = positions.within(frame.ra, frame.dec, radius)
-            x, y = pixel_coordinates(frame.sky.wcs, positions.ra[rows], positions.dec[rows])
-            inside = (x >= left) & (x < right) & (y >= low) & (y < high)
-            for row, separation in zip(rows[inside], apart[inside], strict=True):
+            for row, apart in zip(*positions.within(ra, dec, radius), strict=True):
                 called = table["name"].iloc[row] if "name" in table else None
                 called = f"row {row + 1}" if pd.isna(called) or not str(called).strip() else str(called)
-                ra, dec = float(positions.ra[row]), float(positions.dec[row])
-                found.append((name, called, ra, dec, float(separation)))
+                near.append((name, called, float(positions.ra[row]), float(positions.dec[row]), float(apart)))
+        if not near:
+            return []
+        x, y = pixel_coordinates(frame.sky.wcs, *np.array([entry[2:4] for entry in near]).T)
+        inside = (x >= left) & (x < right) & (y >= low) & (y < high)
+        found = [entry for entry, held in zip(near, inside, strict=True) if held]
         return sorted(found, key=lambda entry: entry[-1])
 
     def __len__(self) -> int:
