@@ -8,7 +8,7 @@ A method subclasses `SelfSupervised` and gives `outputs` (what its networks make
     class SimCLR(SelfSupervised):
         def __init__(self, encoder, augmentation=None, *, temperature=0.2, **options):
             super().__init__(encoder, augmentation, **options)
-            self.projector = make_projector((256, 128), seed=self.seed)
+            self.projector = make_projector(encoder.output_shape[-1], (256, 128), seed=self.seed)
 
         def outputs(self, views, training):
             return tuple(self.projector(self.encoder(view, training=training), training=training) for view in views)
@@ -149,6 +149,7 @@ class SelfSupervised(keras.Model):
         self.encoder = encoder
         self.augmentation = pipeline("none") if augmentation is None else augmentation
         self.n_views, self.seed = views, seed
+        self.built = True  # networks have all their weights from the start
 
     def outputs(self, views: list[Any], training: bool) -> Any:
         """Return what the networks make of the views, arrays of (n, ...) in a tuple or dict."""
@@ -190,6 +191,7 @@ class SelfSupervised(keras.Model):
 
 
 def make_projector(
+    inputs: int,
     widths: Sequence[int],
     *,
     seed: int = 0,
@@ -201,6 +203,8 @@ def make_projector(
 
     Parameters
     ----------
+    inputs
+        Width of what comes in. All weights exist from the start: JAX trains only those it has seen before.
     last_normal
         Whether batch normalisation ends it, as All4One, W-MSE and others want.
     """
@@ -215,22 +219,12 @@ def make_projector(
             steps += [layers.BatchNormalization(momentum=0.9, dtype=dtype), layers.ReLU(dtype=dtype)]
         elif last_normal:
             steps.append(layers.BatchNormalization(momentum=0.9, dtype="float32"))
-    return keras.Sequential(steps, name=name)
+    return keras.Sequential([keras.Input((inputs,)), *steps], name=name)
 
 
-def make_teacher(student: keras.Model, input_shape: tuple[int | None, ...]) -> keras.Model:
-    """Return a copy of a network that no gradient reaches; its normalisation still sees its own batches.
-
-    Parameters
-    ----------
-    input_shape
-        Of one batch, the first entry None.
-    """
-    if not student.built:
-        student.build(input_shape)
+def make_teacher(student: keras.Model) -> keras.Model:
+    """Return a copy of a network that no gradient reaches; its normalisation still sees its own batches."""
     teacher = keras.models.clone_model(student)
-    if not teacher.built:
-        teacher.build(input_shape)
     teacher.set_weights(student.get_weights())
     # Not ``teacher.trainable = False``, which would freeze the normalisation too.
     for variable in teacher.trainable_variables:
@@ -393,8 +387,6 @@ def train(
     optimizer = make_optimizer(recipe.optimizer, schedule, decay=recipe.decay, accumulate=recipe.accumulate)
     model.compile(optimizer=optimizer)
     if weights is not None:
-        # Variables exist once they have been used; a step at no rate would move teachers and normalisation.
-        model(data[0][0][:2], training=True)
         optimizer.build(model.trainable_variables)
         model.load_weights(weights)
         for variable, value in zip(_seeds(model), state["seeds"], strict=True):

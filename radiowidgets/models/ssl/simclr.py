@@ -37,7 +37,7 @@ class SimCLR(SelfSupervised):
         **options: Any,
     ) -> None:
         super().__init__(encoder, augmentation, **options)
-        self.projector = make_projector(projector, seed=self.seed)
+        self.projector = make_projector(encoder.output_shape[-1], projector, seed=self.seed)
         self.temperature = temperature
 
     def outputs(self, views: list[Any], training: bool) -> tuple[Any, ...]:
