@@ -89,7 +89,8 @@ def test_header_beam_unit_and_positions(emu):
     assert emu.unit.to_string() == "Jy / beam"
     assert emu.pixel_scale == pytest.approx(2.0)
     assert emu.frequency.to_value("MHz") == pytest.approx(944)
-    assert emu.beam.major.to_value("arcsec") == pytest.approx(18)
+    assert emu.beam.major.to_value("arcsec") == pytest.approx(15)
+    assert simulate("emu", 64, beam=(18, 11, 80)).beam.pa.to_value("deg") == pytest.approx(80)
 
 
 def test_border_is_blank_and_rms_rises(emu):
@@ -190,7 +191,7 @@ def test_smearing_keeps_flux_and_lowers_the_peak():
     np.testing.assert_allclose(a["flux"], b["flux"])
     distance = np.hypot(a["x"] - 255.5, a["y"] - 255.5)
     assert (b["peak"] / a["peak"])[distance > 250].max() < 0.8
-    assert (b["peak"] / a["peak"])[distance < 20].min() > 0.97
+    assert (b["peak"] / a["peak"])[distance < 30].min() > 0.95
 
 
 # Sources
@@ -280,7 +281,7 @@ def test_aperture_flux_is_unbiased():
             rows, columns = np.mgrid[-42:43, -42:43]
             distance = np.hypot(columns + column - source.x, rows + row - source.y)
             level = np.median(box[(distance > 25) & (distance < 42)])
-            aperture = distance < 2.2 * 9  # 2.2 times the major axis
+            aperture = distance < 2.2 * 7.5  # 2.2 times the FWHM
             ratios.append((box[aperture] - level).sum() / observed.truth.beam_pixels / source.flux)
             weights.append(source.flux)
     assert len(ratios) > 20
@@ -332,7 +333,7 @@ def test_objects_cover_the_bright_sources(emu):
 
 def test_a_lone_point_is_compact_and_a_ring_extended():
     rare = {"point": Rare(0, 1, (0.1, 0.2), (50, 60)), "ring": Rare(0, 1, (80, 90), (8, 9))}
-    sky = simulate("emu", 256, seed=2, **{**QUIET, "rare": rare}, faintest=50.0)
+    sky = simulate("emu", 256, seed=2, **{**QUIET, "rare": rare}, populations=())
     classes = sky.truth.objects.set_index("morphology")["class"]
     assert classes["point"] == "COMPACT"
     assert classes["ring"] == "EXTENDED"

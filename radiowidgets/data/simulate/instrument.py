@@ -55,6 +55,7 @@ class Array:
     taper : how far the weights follow the beam: 1 tapers the visibilities until the dirty beam is the restoring beam,
         less leaves more noise on scales below the beam, as in maps that are restored with a rounder or larger beam
     fade : calibration errors fall with distance from their source beyond so many beams, where they are cleaned
+    stretch : extent from north to south over that from east to west
     """
 
     antennas: int = 36
@@ -67,6 +68,7 @@ class Array:
     shortest: float = 0.008
     taper: float = 0.6
     fade: float = 6.0
+    stretch: float = 1.0
 
     def positions(self, rng: np.random.Generator) -> np.ndarray:
         """East and north of each antenna, in units of the longest baseline."""
@@ -85,7 +87,7 @@ class Array:
 
     def tracks(self, rng: np.random.Generator, steps: int = 48) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """u, v (in units of the longest baseline, shape (baselines, steps)) and the antenna pair of each baseline."""
-        east, north = self.positions(rng).T
+        east, north = self.positions(rng).T * np.array([[1.0], [self.stretch]])
         latitude, declination = np.radians(self.latitude), np.radians(self.declination)
         first, second = np.triu_indices(self.antennas, 1)
         de, dn = (east[second] - east[first])[:, None], (north[second] - north[first])[:, None]

@@ -13,6 +13,7 @@ from radiowidgets.data.simulate import instrument
 from radiowidgets.data.simulate.cosmicweb import cosmic_web
 from radiowidgets.data.simulate.emission import galactic_emission
 from radiowidgets.data.simulate.galactic import infrared_maps
+from radiowidgets.data.simulate.populations import POPULATIONS
 from radiowidgets.data.simulate.presets import Preset, preset_named
 from radiowidgets.data.simulate.render import Drawable
 from radiowidgets.data.simulate.sky import draw_sources, stream
@@ -292,20 +293,35 @@ def _artefacts(
     rms: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray | None:
-    """Calibration errors round bright sources and stripes, in Jy/beam."""
-    bright = sources.loc[sources["snr"] > survey.artefact_snr]
+    """Calibration errors round bright sources, also those just beyond the border, and stripes, in Jy/beam."""
+    bright = sources.loc[sources["snr"] > survey.artefact_snr, ["x", "y", "peak"]].to_numpy()
     if survey.gain_error <= 0 and survey.phase_error <= 0:
-        bright = bright.iloc[:0]
-    if bright.empty and survey.stripes <= 0:
+        bright = bright[:0]
+    else:
+        bright = np.concatenate([bright, _beyond(survey, rms.shape[0], coverage.size // 2, rng)])
+    if not bright.size and survey.stripes <= 0:
         return None
     image = np.zeros_like(rms)
-    for x, y, peak in zip(bright["x"], bright["y"], bright["peak"], strict=True):
+    for x, y, peak in bright:
         stamp = coverage.error_beam(rng, survey.gain_error, survey.phase_error)
         instrument.add_stamp(image, stamp, x, y, peak)
     if survey.stripes > 0:
         area = (rms.shape[0] * survey.pixel_scale / 3600) ** 2
         instrument.add_stripes(image, survey.stripes * survey.rms, max(1, round(area)), rng)
     return image
+
+
+def _beyond(survey: Preset, size: int, margin: int, rng: np.random.Generator) -> np.ndarray:
+    """x, y (pixels) and peak (Jy/beam) of the bright sources that are less than a margin outside the map."""
+    area = ((size + 2 * margin) * survey.pixel_scale / 3600) ** 2
+    limit = survey.artefact_snr * survey.rms
+    flux = np.concatenate(
+        [POPULATIONS[name].draw(rng, area, limit, survey.frequency)["flux"] for name in survey.populations]
+        or [np.empty(0)]
+    )
+    x, y = rng.uniform(-margin - 0.5, size + margin - 0.5, (2, flux.size))
+    outside = (np.abs(x - (size - 1) / 2) > size / 2) | (np.abs(y - (size - 1) / 2) > size / 2)
+    return np.stack([x, y, flux], axis=1)[outside]
 
 
 def header_of(survey: Preset, size: int) -> fits.Header:

@@ -16,9 +16,10 @@ class Population:
     s1 = 10^log_s1 and s2 = 10^log_s2 Jy.
 
     The parameters were fitted here. Below 0.1 mJy to the counts by class of the T-RECS sky (Bonaldi et al. 2019, MNRAS
-    482, 2), as convosource Table 2 lists them for SKA Data Challenge 1 at 12 flux limits and two frequencies: within
-    18 %. Above 1 mJy the sum of the classes follows the 1.4 GHz counts of Hopkins et al. (2003, AJ 125, 465, their
-    polynomial) within 17 %; the share of flat spectra is 13 to 30 % there.
+    482, 2), as convosource Table 2 lists them for SKA Data Challenge 1 at 12 flux limits and two frequencies (within
+    18 %), and as its truth catalogue counts star-forming galaxies from 0.1 to 20 uJy (within 16 %). Above 1 mJy the sum
+    of the classes follows the 1.4 GHz counts of Hopkins et al. (2003, AJ 125, 465, their polynomial) within 17 %; the
+    share of flat spectra is 13 to 30 % there.
 
     Sizes are log-normal: median `size` arcsec at 1 mJy, growing as S^size_slope, with `size_scatter` in dex. Spectral
     indices are normal with mean `alpha` and scatter `alpha_scatter`.
@@ -79,7 +80,7 @@ class Population:
 
 #: Sizes: half-light diameters of discs for SFG, largest angular sizes for AGN (T-RECS as distributed with SDC1).
 POPULATIONS: dict[str, Population] = {
-    "SFG": Population("SFG", 12.834, -4.981, 1.598, 0.711, -4.821, 2.772, -0.75, 0.15, 7.0, 0.45, 0.25),
+    "SFG": Population("SFG", 9.12, -2.592, 1.541, 2.068, -4.557, 3.547, -0.75, 0.15, 14.0, 0.55, 0.26),
     "SS-AGN": Population("SS-AGN", 10.808, -4.879, 1.537, 1.463, -1.421, 2.232, -0.8, 0.2, 12.0, 0.05, 0.42),
     "FS-AGN": Population("FS-AGN", 8.727, -3.853, 1.858, -0.114, -3.496, 1.907, -0.1, 0.2, 0.1, 0.2, 0.4),
 }

@@ -14,47 +14,51 @@ class Rare:
 
     Parameters
     ----------
-    density : objects per square degree
+    density : objects per square degree of a mock map
     at_least : so many in every map, however small: a mock map of half a degree would else hold none
     size : range of largest angular sizes, arcsec; small sizes are more frequent (uniform in its logarithm)
     snr : range of mean surface brightness, in rms per beam
+    observed : objects per square degree of the sky, of that size and brightness in a survey as deep as EMU or (for
+        the Galactic ones) SMGPS; orders of magnitude, for what nobody has counted in such maps
     """
 
     density: float
     at_least: int
     size: tuple[float, float]
     snr: tuple[float, float]
+    observed: float = 0.0
 
 
-#: Rare objects far from the Galactic plane. The densities of large samples are far lower for rings and shells (one odd
-#: radio circle in some 50 square degrees); here each is present, so that there is something to find.
+#: Rare objects far from the Galactic plane. By default each kind is present in every map, so that there is something
+#: to find: up to a thousand times more often than on the sky, of which there is one odd radio circle in some 50 square
+#: degrees. ``rare=1`` draws them as often as they are observed, ``rare=10`` ten times so, ``rare=0`` none.
 EXTRAGALACTIC_RARE: dict[str, Rare] = {
-    "point": Rare(0.0, 1, (0.1, 1.0), (3000.0, 8000.0)),
-    "fr1": Rare(0.8, 1, (90, 260), (6.0, 25.0)),
-    "fr2": Rare(0.8, 1, (90, 260), (6.0, 25.0)),
-    "hybrid": Rare(0.2, 0, (70, 160), (8.0, 30.0)),
-    "wide-angle-tail": Rare(0.6, 1, (90, 200), (10.0, 40.0)),
-    "narrow-angle-tail": Rare(0.6, 1, (80, 180), (10.0, 40.0)),
-    "x-shaped": Rare(0.1, 1, (70, 140), (10.0, 40.0)),
-    "halo": Rare(0.1, 1, (120, 260), (4.0, 8.0)),
-    "relic": Rare(0.1, 1, (150, 320), (4.0, 10.0)),
-    "ring": Rare(0.1, 1, (65, 110), (5.0, 9.0)),
-    "shell": Rare(0.02, 1, (150, 260), (4.0, 7.0)),
+    "point": Rare(0.0, 1, (0.1, 1.0), (3000.0, 8000.0), 0.6),
+    "fr1": Rare(0.8, 1, (90, 260), (6.0, 25.0), 0.3),
+    "fr2": Rare(0.8, 1, (90, 260), (6.0, 25.0), 0.5),
+    "hybrid": Rare(0.2, 0, (70, 160), (8.0, 30.0), 0.01),
+    "wide-angle-tail": Rare(0.6, 1, (90, 200), (10.0, 40.0), 0.1),
+    "narrow-angle-tail": Rare(0.6, 1, (80, 180), (10.0, 40.0), 0.1),
+    "x-shaped": Rare(0.1, 1, (70, 140), (10.0, 40.0), 0.02),
+    "halo": Rare(0.1, 1, (120, 260), (4.0, 8.0), 0.01),
+    "relic": Rare(0.1, 1, (150, 320), (4.0, 10.0), 0.005),
+    "ring": Rare(0.1, 1, (65, 110), (5.0, 9.0), 0.02),
+    "shell": Rare(0.02, 1, (150, 260), (4.0, 7.0), 0.001),
 }
 
 #: Nebulae of the Galactic plane, for a beam of 8" (Bordiu et al. 2025 list some 30 extended sources a square degree).
 GALACTIC_RARE: dict[str, Rare] = {
-    "point": Rare(0.0, 1, (0.1, 1.0), (2000.0, 8000.0)),
-    "hii-region": Rare(12.0, 2, (30, 300), (5.0, 100.0)),
-    "bubble": Rare(6.0, 2, (60, 400), (5.0, 60.0)),
-    "shell": Rare(3.0, 1, (120, 900), (2.0, 20.0)),
-    "filament": Rare(3.0, 1, (120, 600), (3.0, 15.0)),
-    "ring": Rare(1.0, 0, (40, 120), (4.0, 20.0)),
-    "irregular": Rare(4.0, 1, (200, 900), (3.0, 30.0)),
-    "fr1": Rare(1.0, 0, (60, 200), (6.0, 25.0)),
-    "fr2": Rare(2.0, 1, (60, 200), (6.0, 40.0)),
-    "wide-angle-tail": Rare(0.6, 0, (60, 150), (8.0, 30.0)),
-    "halo": Rare(0.05, 0, (90, 200), (3.0, 6.0)),
+    "point": Rare(0.0, 1, (0.1, 1.0), (2000.0, 8000.0), 1.0),
+    "hii-region": Rare(12.0, 2, (30, 300), (5.0, 100.0), 12.0),
+    "bubble": Rare(6.0, 2, (60, 400), (5.0, 60.0), 6.0),
+    "shell": Rare(3.0, 1, (120, 900), (2.0, 20.0), 1.0),
+    "filament": Rare(3.0, 1, (120, 600), (3.0, 15.0), 1.0),
+    "ring": Rare(1.0, 0, (40, 120), (4.0, 20.0), 0.3),
+    "irregular": Rare(4.0, 1, (200, 900), (3.0, 30.0), 4.0),
+    "fr1": Rare(1.0, 0, (60, 200), (6.0, 25.0), 0.5),
+    "fr2": Rare(2.0, 1, (60, 200), (6.0, 40.0), 1.0),
+    "wide-angle-tail": Rare(0.6, 0, (60, 150), (8.0, 30.0), 0.1),
+    "halo": Rare(0.05, 0, (90, 200), (3.0, 6.0), 0.01),
 }
 
 
@@ -83,7 +87,7 @@ class Preset:
     web : brightness of the cosmic web relative to cosmodeep (0: none)
     compact : compact sources of `galactic.CLASSES` per square degree (0: none; else `simulate` gives a map a band)
     populations : names of the classes of extragalactic sources, see `POPULATIONS`
-    rare : objects on top of the populations
+    rare : objects on top of the populations, by morphology; or a number, how many times as often as on the sky
     """
 
     name: str
@@ -118,6 +122,14 @@ class Preset:
         for name in overrides:
             if name not in known:
                 raise ParameterError(f"no setting {name!r} in a mock sky; choose among {', '.join(known)}.")
+        rare = overrides.get("rare")
+        if isinstance(rare, int | float):
+            if not 0 <= rare < float("inf"):
+                raise ParameterError(f"rare is {rare!r}; it must be 0 or more times what is on the sky.")
+            kinds = self.rare.items()
+            overrides["rare"] = {
+                name: replace(kind, density=rare * kind.observed, at_least=0) for name, kind in kinds
+            }
         changed = replace(self, **overrides)
         for name in ("frequency", "pixel_scale", "rms", "faintest"):
             if not getattr(changed, name) > 0:
@@ -131,10 +143,23 @@ class Preset:
 
 # The noise spectra of SDC1 and FIRST follow those measured on maps of each. The noise of `sdc1-*` is the level at which
 # the counts of T-RECS give convosource Table 2; the clipped noise of the official maps is about half of it.
+# A telescope's noise reaches beyond the restoring beam where that was chosen larger or rounder than the dirty one.
 _ASKAP = Array(36, "core", 10.0, -55.0, -26.7, 0.0, 1.1, 0.01, 0.6)
 _MEERKAT = Array(64, "core", 8.0, -40.0, -30.7, 0.0, 1.1, 0.004, 0.8)
 _VLA_B = Array(27, "y", 0.4, 30.0, 34.1, -0.5, 1.25, 0.02, 0.5)
-_SKA = Array(96, "core", 8.0, -30.0, -30.7, -1.0, 1.2, 0.004, 1.0)
+_SKA = Array(96, "core", 8.0, -30.0, -30.7, -1.5, 1.8, 0.004, 0.95)
+
+#: Telescopes, for ``simulate(..., array=ARRAYS["lofar"])``. Noise spectra and their elongation follow those measured on
+#: one or two maps of LoTSS (lofar), SCORPIO (atca: a line of antennas) and MAGPIS (vla-mosaic: short looks, far south).
+ARRAYS: dict[str, Array] = {
+    "askap": _ASKAP,
+    "meerkat": _MEERKAT,
+    "vla": _VLA_B,
+    "vla-mosaic": Array(27, "y", 0.3, -20.0, 34.1, 0.5, 1.0, 0.0, 0.5, 10.0),
+    "ska": _SKA,
+    "lofar": Array(60, "core", 4.0, 55.0, 52.9, -1.0, 1.27, 0.004, 0.4, 20.0, 2.0),
+    "atca": Array(14, "line", 12.0, -42.0, -30.3, 2.0, 1.8, 0.004, 0.0, 100.0),
+}
 
 PRESETS: dict[str, Preset] = {
     preset.name: preset
@@ -143,7 +168,7 @@ PRESETS: dict[str, Preset] = {
             "emu",
             944e6,
             2.0,
-            (18.0, 11.0, 80.0),
+            (15.0, 15.0, 0.0),  # as convolved; a single field of the pilot has (18, 11, 80)
             30e-6,
             _ASKAP,
             stripes=0.5,
