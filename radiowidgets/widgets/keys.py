@@ -33,6 +33,8 @@ _FIXED: Mapping[str, str] = {
     "Escape": "closes what is open",
     "Tab": "moves between the parts of the page",
 }
+# Keys of the bands and the large view, as static/large.js has them.
+LARGE_KEYS = ("b", "B", "+", "=", "-", ".", ",", "[", "]")
 _NAMED = {"Enter", "Insert", *(f"F{number}" for number in range(1, 13))}
 
 

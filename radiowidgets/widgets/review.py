@@ -20,11 +20,13 @@ from radiowidgets.run import Run
 from radiowidgets.widgets import answers
 from radiowidgets.widgets.bundle import module, style
 from radiowidgets.widgets.display import Display, number
-from radiowidgets.widgets.keys import ACTIONS, choose_keys
+from radiowidgets.widgets.keys import ACTIONS, LARGE_KEYS, choose_keys
 
 MOST_TAGS = 32  # tags of a frame travel as the bits of one number
 REMEMBERED = 5000  # answers kept, so that an action sent twice is recorded once
 LOOKS = ("rank", "random", "repeat")  # why a frame was looked at
+
+EXAMPLE = 'peak_snr > 20 and tag == "ARTEFACT"'
 
 # Questions whose answer goes to the part of the widget that asked, also where it is an error ...
 ANSWERS: Mapping[str, Callable[..., answers.Reply]] = {
@@ -111,7 +113,9 @@ class Review(anywidget.AnyWidget):
             raise ParameterError(
                 f"The schema has {len(run.schema)} tags; a review shows at most {MOST_TAGS}. Drop some."
             )
-        self._keys = choose_keys(keys, run.schema)
+        self._keys = choose_keys(
+            keys, run.schema, dict.fromkeys(LARGE_KEYS, "belongs to the bands and the large view")
+        )
         self.run = run
         self.display = Display(run, bands)
         self.labels = run.labels
@@ -131,7 +135,10 @@ class Review(anywidget.AnyWidget):
         kind = str(content.get("kind")) if isinstance(content, dict) else "None"
         if kind in ANSWERS:
             self._answer(
-                content, partial(ANSWERS[kind], self.run, content, *([buffers] if kind == "export" else []))
+                content,
+                partial(
+                    ANSWERS[kind], self.run, self._scores, content, *([buffers] if kind == "export" else [])
+                ),
             )
             return
         if kind == "history":
@@ -205,7 +212,8 @@ class Review(anywidget.AnyWidget):
                 ],
                 "annotators": self.labels.annotators,
                 "maps": list(self.run.frames.map_names),
-                "columns": getattr(self.run, "columns", {}),
+                "columns": answers.sortable(self.run),
+                "example": EXAMPLE,
                 "most": MAX_FRAMES,
                 "notes": notes,
                 "rated": int((interest >= 0).sum()),

@@ -29,7 +29,7 @@ export function contourLines(values, width, height, level) {
   for (let y = 0; y < height - 1; y++) {
     for (let x = 0; x < width - 1; x++) {
       const i = y * width + x;
-      const [a, b, c, d] = [values[i], values[i + 1], values[i + width + 1], values[i + width]];
+      const a = values[i], b = values[i + 1], c = values[i + width + 1], d = values[i + width];
       const kind = (a > level) + 2 * (b > level) + 4 * (c > level) + 8 * (d > level);
       if (kind === 0 || kind === 15 || Number.isNaN(a + b + c + d)) continue;
       const [south, north] = [y * (width - 1) + x, (y + 1) * (width - 1) + x];

@@ -1,12 +1,9 @@
 // The display settings of all tiles: scale, stretch, colours, contrast, size.
 
-import { COLOUR_MAPS, STRETCHES } from "./colour.js";
+import { COLOUR_MAPS, LIMIT_MODES, STRETCHES } from "./colour.js";
 import { h } from "./dom.js";
-
-const LIMITS = { shared: "one scale in σ", percentile: "each frame, 99.5 %", zscale: "each frame, zscale", minmax: "each frame, min-max" };
-
-export const DEFAULT_DISPLAY = { tile: 112, map: "inferno", stretch: "asinh", limits: "shared", lo: -2, hi: 40, contrast: 1, bias: 0.5,
-  invert: false, codes: false };
+import { DEFAULT_VIEW } from "./settings.js";
+import { NOISE_MODES } from "./tiles.js";
 
 export class Controls {
   constructor(app) {
@@ -18,14 +15,15 @@ export class Controls {
     this.shared = h("span", { class: "rw-pair" },
       this.number("lo", "lowest value shown, in σ", (value) => this.setLimits(value, view().hi)), "to",
       this.number("hi", "highest value shown, in σ", (value) => this.setLimits(view().lo, value)), "σ");
+    this.size = this.slider("tile", "Size", 56, 320, 4, (value) => { view().tile = value; app.gallery.layout(true); app.schedule(); app.saveView(); });
     this.element = h("div", { class: "rw-controls", role: "group", "aria-label": "Display" },
-      this.choice("limits", "Scale", LIMITS, display((value) => { view().limits = value; })), this.shared,
+      this.choice("limits", "Scale", LIMIT_MODES, display((value) => { view().limits = value; })), this.shared,
+      this.choice("noise", "Noise", NOISE_MODES, display((value) => { view().noise = value; app.tiles.show({ noise: value }); })),
       this.choice("stretch", "Stretch", same(Object.keys(STRETCHES)), display((value) => { view().stretch = value; })),
       this.choice("map", "Colours", same(COLOUR_MAPS), display((value) => { view().map = value; })),
       h("button", { class: "rw-button", type: "button", title: "Invert the colours", onclick: () => { app.invert(); app.focus(); } }, "Invert"),
       this.slider("contrast", "Contrast", 0.25, 4, 0.05, display((value) => { view().contrast = value; })),
       this.slider("bias", "Bias", 0, 1, 0.01, display((value) => { view().bias = value; })),
-      this.slider("tile", "Size", 56, 320, 4, (value) => { view().tile = value; app.gallery.layout(true); app.schedule(); app.saveView(); }),
       this.check("codes", "Tag codes", "Two letters for each tag on the tiles", (on) => { view().codes = on; app.schedule(); app.saveView(); }));
   }
 
@@ -41,7 +39,7 @@ export class Controls {
     const range = h("input", { class: "rw-range", type: "range", min: String(min), max: String(max), step: String(step),
       "aria-label": label, title: `${label} (double click: as it was)`, oninput: () => input(Number(range.value)),
       onchange: () => this.app.focus(),
-      ondblclick: () => { range.value = String(DEFAULT_DISPLAY[name]); input(DEFAULT_DISPLAY[name]); } });
+      ondblclick: () => { range.value = String(DEFAULT_VIEW[name]); input(DEFAULT_VIEW[name]); } });
     this.inputs[name] = range;
     return h("label", { class: "rw-field" }, h("span", {}, label), range);
   }

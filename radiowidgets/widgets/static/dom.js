@@ -26,3 +26,16 @@ export function setText(element, text) {
 export function plural(count, noun) {
   return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 }
+
+// A drawing of 16 x 16 units, of strokes in the colour of the text.
+export function icon(strokes) {
+  const make = (tag, attributes) => {
+    const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    return element;
+  };
+  const drawing = make("svg", { viewBox: "0 0 16 16", width: "16", height: "16", fill: "none", stroke: "currentColor",
+    "stroke-width": "1.4", "stroke-linecap": "round", "stroke-linejoin": "round", "aria-hidden": "true" });
+  drawing.append(make("path", { d: strokes }));
+  return drawing;
+}

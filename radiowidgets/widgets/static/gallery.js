@@ -1,9 +1,9 @@
 // The gallery: any number of frames in one scroller, of which only those in sight are in the page.
 
 import { tagCodes } from "./arrange.js";
-import { paintRamp, paintTable, ramp, table, toFloats } from "./colour.js";
+import { ramp, table } from "./colour.js";
 import { h, setText } from "./dom.js";
-import { tileLimits } from "./tiles.js";
+import { paintTile } from "./tiles.js";
 
 const GAP = 6; // px between tiles
 const MAX_SPACER = 6e6; // px: browsers stop honouring heights not far above
@@ -118,6 +118,7 @@ export class Gallery {
     if (this.colours) return false;
     const { map, invert, stretch, contrast, bias, lo, hi } = this.app.view;
     this.colours = ramp({ map, invert, stretch, contrast, bias });
+    this.greys = ramp({ map: "grey", stretch, contrast, bias });
     this.lookup = table(this.colours, lo, hi);
     this.generation = (this.generation ?? 0) + 1;
     return true;
@@ -192,8 +193,8 @@ export class Gallery {
     this.paintStack(cell, frame);
     this.paintMarks(cell, tags);
     const tile = app.tiles.get(frame, this.pixelSize);
-    const painted = tile ? `${frame}/${this.pixelSize}/${this.generation}` : `${frame}`;
-    if (cell.painted === painted) return;
+    const painted = tile ? `${app.tiles.key(frame, this.pixelSize)}/${this.generation}` : `${frame}`;
+    if (cell.painted === painted || (!tile && cell.painted?.startsWith(`${frame}/`))) return; // another band: the one before stays till it comes
     cell.painted = painted;
     element.classList.toggle("rw-waiting", !tile);
     if (tile) this.paintTile(cell.canvas, tile);
@@ -219,12 +220,7 @@ export class Gallery {
   }
 
   paintTile(canvas, tile) {
-    if (canvas.width !== tile.width || canvas.height !== tile.height) [canvas.width, canvas.height] = [tile.width, tile.height];
-    const image = new ImageData(tile.width, tile.height);
-    const out = new Uint32Array(image.data.buffer);
-    const { limits } = this.app.view;
-    if (limits === "shared") paintTable(tile.bits, this.lookup, out);
-    else paintRamp(toFloats(tile.bits), this.colours, ...tileLimits(tile, limits), out);
-    canvas.getContext("2d").putImageData(image, 0, 0);
+    const { limits, lo, hi } = this.app.view;
+    paintTile(canvas, tile, { limits, lo, hi, colours: this.colours, greys: this.greys, lookup: this.lookup });
   }
 }

@@ -44,7 +44,7 @@ export class Panel {
     this.note.disabled = frame === undefined;
     if (frame === undefined) { this.clear(); return; }
     const tile = app.tiles.get(frame, app.gallery.pixelSize);
-    const key = tile ? `${frame}/${app.gallery.pixelSize}/${app.gallery.generation}` : null;
+    const key = tile ? `${app.tiles.key(frame, app.gallery.pixelSize)}/${app.gallery.generation}` : null;
     if (tile && this.previewKey !== key) { app.gallery.paintTile(this.preview, tile); this.previewKey = key; }
     this.paintFacts(frame, tile?.facts);
     this.paintLabels();

@@ -7,7 +7,7 @@ import { FilterBar } from "./filters.js";
 import { Gallery } from "./gallery.js";
 import { ExportMenu, History } from "./history.js";
 import { Keys } from "./keys.js";
-import { LargeView } from "./large.js";
+import { LARGE_KEYS, LargeView } from "./large.js";
 import { Panel } from "./panel.js";
 import { Saving } from "./saving.js";
 import { Session } from "./session.js";
@@ -67,8 +67,10 @@ class ReviewView {
     this.filters = new FilterBar(this);
     this.controls = new Controls(this);
     this.session = new Session(this);
-    this.keys = new Keys(this);
-    this.large = new LargeView({ close: () => this.closeLarge(), step: (by) => { this.move(by); this.focus(); } });
+    this.keys = new Keys(this, Object.fromEntries(LARGE_KEYS));
+    this.large = new LargeView({ close: () => this.closeLarge(), step: (by) => { this.move(by); this.focus(); },
+      ask: (content) => this.ask({ ...content, view: this.uid() }), adjust: (change) => this.adjust(change),
+      changed: (look, passing) => this.lookChanged(look, passing) });
     this.spoken = h("div", { class: "rw-spoken", "aria-live": "polite" });
     this.rerankButton = button("Re-rank", "Order by the scores and the ratings given so far", () => this.rerank());
     const bar = h("div", { class: "rw-bar" }, this.heading, this.progress, h("span", { class: "rw-grow" }), this.saving.light,
@@ -82,6 +84,8 @@ class ReviewView {
       h("div", { class: "rw-body" }, h("div", { class: "rw-stage" }, this.gallery.scroller, this.gallery.empty, this.large.element),
         this.panel.element, this.history.element),
       this.session.element, this.spoken, this.keys.element);
+    this.filters.element.append(this.controls.size);
+    this.root.addEventListener("toggle", (event) => this.placeMenu(event.target), true);
     this.root.addEventListener("keydown", (event) => this.key(event));
     this.root.addEventListener("pointerdown", (event) => this.closeMenus(event.target));
     for (const kind of ["keyup", "keypress", "copy", "paste", "cut"]) this.root.addEventListener(kind, (event) => event.stopPropagation());
@@ -111,7 +115,7 @@ class ReviewView {
     if (content.view && content.view !== this.uid()) return; // for another view of this widget
     const take = {
       index: () => this.takeIndex(content, buffers), order: () => this.takeOrder(content, buffers),
-      tiles: () => this.tiles.receive(content, buffers[0]), large: () => this.takeLarge(content, buffers),
+      tiles: () => this.tiles.receive(content, buffers[0]), large: () => this.large.receive(content, buffers), parent: () => this.large.receive(content, buffers),
       saved: () => this.takeAnswer(content), refused: () => this.takeAnswer(content),
       sort: () => this.takeSort(content, buffers), find: () => this.filters.takeFound(content, buffers), stacks: () => this.takeStacks(content, buffers),
       why: () => this.panel.why.receive(content), history: () => this.history.receive(content), progress: () => this.session.receive(content),
@@ -135,6 +139,9 @@ class ReviewView {
     setText(this.heading, content.name);
     this.heading.title = `labels of ${content.annotator}`;
     this.keys.take(content.keys, this.schema);
+    this.tiles.show({ noise: this.view.noise });
+    this.large.restore(this.view.look);
+    this.large.take(content.display);
     this.gallery.takeSchema(this.schema);
     this.panel.takeSchema(this.schema, (action) => this.keys.keyOf(action));
     this.filters.takeIndex(content);
@@ -486,7 +493,9 @@ class ReviewView {
 
   rate(value) {
     this.act({ interest: value }, (frame) => { this.interest[frame] = value ?? -1; }, value === null ? "Take the rating from" : `Rate ${value}:`, () => {
-      if (value !== null && this.selection.size === 1 && this.cursor < this.shown.length - 1) this.move(1);
+      if (value === null || this.selection.size > 1) return;
+      if (this.cursor < this.shown.length - 1) this.move(1);
+      else if (this.view.sort.by === "queue") this.saving.announce("the session's list ends here; Session offers the next one");
     });
   }
 
@@ -521,7 +530,11 @@ class ReviewView {
     event.stopPropagation();
     const { target } = event;
     const typing = target instanceof HTMLTextAreaElement || (target instanceof HTMLInputElement && ["number", "text"].includes(target.type));
-    if (event.key === "Escape") { event.preventDefault(); this.escape(typing); return; }
+    if (event.key === "Escape") {
+      event.preventDefault();
+      if (typing || this.saving.asking || !this.keys.element.hidden || !this.large.key(event)) this.escape(typing);
+      return;
+    }
     if (event.ctrlKey || event.metaKey) {
       const key = event.key.toLowerCase();
       if (!typing && key === "z") this.undo();
@@ -537,11 +550,11 @@ class ReviewView {
       return;
     }
     if (typing || event.altKey || this.saving.asking) return;
-    if (event.repeat && !/^(Arrow|Page)/.test(event.key)) { event.preventDefault(); return; } // a key held down acts once
+    if (event.repeat && !/^(Arrow|Page|[bB]$)/.test(event.key)) { event.preventDefault(); return; } // a key held down acts once
     if (target instanceof HTMLSelectElement) return; // its own keys: letters choose an entry
     if (target instanceof HTMLInputElement && /^(Arrow|Page|Home|End|Enter| )/.test(event.key)) return;
     if (target.closest("button, summary") && (event.key === "Enter" || event.key === " ")) return;
-    if (this.large.open && this.large.key?.(event)) { event.preventDefault(); return; }
+    if (this.large.key(event)) { event.preventDefault(); return; }
     if (this.command(event.key, event.shiftKey)) event.preventDefault();
   }
 
@@ -555,6 +568,17 @@ class ReviewView {
     else if (this.selection.size > 1) this.moveTo(this.cursor, false);
     else if (this.view.sort.by === "like") this.sortBy({ by: "rank" }, this.view.sort.frame);
     else this.focus();
+  }
+
+  // A menu that would leave the widget is moved into it.
+  placeMenu(menu) {
+    const sheet = menu.open && menu.querySelector(":scope > .rw-pop");
+    if (!sheet) return;
+    sheet.style.translate = "";
+    const [inner, outer] = [sheet.getBoundingClientRect(), this.root.getBoundingClientRect()];
+    const shift = Math.max(0, outer.left + 8 - inner.left) - Math.max(0, inner.right + 8 - outer.right);
+    if (shift) sheet.style.translate = `${shift}px 0`;
+    sheet.style.maxHeight = menu.classList.contains("rw-up") ? `${inner.bottom - outer.top - 8}px` : `${outer.bottom - inner.top - 8}px`;
   }
 
   // Menus close when something else is pressed.
@@ -613,25 +637,22 @@ class ReviewView {
   showLarge() {
     const frame = this.current();
     this.large.show(frame, this.hidden ? "" : `rank ${this.ranks[frame].toLocaleString("en")} · score ${this.scores[frame].toFixed(3)}`);
-    this.fetchLarge();
   }
 
-  takeLarge(content, buffers) {
-    this.largeAsked = 0;
-    this.large.receive(content, buffers);
-    this.fetchLarge();
+  // Another band is shown, large and in the gallery; passing: it blinks.
+  lookChanged(look, passing) {
+    this.tiles.show(this.large.look);
+    this.schedule();
+    if (passing) return;
+    this.view.look = look;
+    this.saveView();
   }
 
-  // One request at a time, for the frame now wanted; one that is lost is made again.
-  fetchLarge() {
-    clearTimeout(this.largeTimer);
-    if (!this.large.open || this.large.data || Date.now() - (this.largeAsked ?? 0) < 4000) {
-      if (this.large.open && !this.large.data) this.largeTimer = setTimeout(() => this.fetchLarge(), 1000);
-      return;
-    }
-    this.largeAsked = Date.now();
-    this.ask({ kind: "large", frame: this.large.frame, view: this.uid() });
-    this.largeTimer = setTimeout(() => this.fetchLarge(), 4100);
+  adjust(change) {
+    Object.assign(this.view, change);
+    this.controls.show(this.view);
+    this.redraw();
+    this.saveView();
   }
 
   closeLarge() { this.large.hide(); this.saveView(); this.schedule(); this.focus(); }
@@ -648,9 +669,8 @@ class ReviewView {
   paint() {
     if (!this.order || !this.gallery.scroller.isConnected) return;
     if (this.gallery.prepareColours()) {
-      const { limits, lo, hi } = this.view;
       this.controls.colours(this.view);
-      this.large.paint({ colours: this.gallery.colours, limits, lo, hi });
+      this.large.paint({ ...this.view, colours: this.gallery.colours });
     }
     const [seen, ahead] = this.gallery.paint();
     const first = this.current();
@@ -677,7 +697,7 @@ class ReviewView {
   dispose() {
     this.panel.writeNote();
     this.saving.dispose();
-    for (const timer of [this.largeTimer, this.viewTimer, this.speakTimer, this.panel.why.waiting]) clearTimeout(timer);
+    for (const timer of [this.viewTimer, this.speakTimer, this.panel.why.waiting]) clearTimeout(timer);
     this.model.off("msg:custom", this.listen);
     this.model.off("change:view", this.watch);
     this.model.off("comm_live_update", this.live);

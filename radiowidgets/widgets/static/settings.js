@@ -4,7 +4,7 @@ import { NO_FILTERS, RATING_FILTERS } from "./arrange.js";
 
 export const DEFAULT_VIEW = { tile: 112, map: "inferno", stretch: "asinh", limits: "shared", lo: -2, hi: 40, contrast: 1, bias: 0.5,
   invert: false, codes: false, filter: "all", filters: NO_FILTERS, sort: { by: "rank", column: "", descending: true, frame: -1 },
-  fold: false, queries: [], why: false, cursor: null, large: false,
+  fold: false, queries: [], why: false, cursor: null, large: false, noise: "surroundings", look: {},
   session: { goal: 200, random: 0.1, repeats: 0.05, threshold: 3, hidden: false } };
 
 // `given` over `standard`, without what has another type: what was remembered may be damaged.

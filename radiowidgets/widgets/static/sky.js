@@ -79,14 +79,42 @@ export function skyLinks(ra, dec, size = 0.1) {
   };
 }
 
-// A number with the SI prefix that keeps it between 1 and 1000, as radio astronomers write it (µJy, mJy).
+const PREFIXES = [[1e9, "G"], [1e6, "M"], [1e3, "k"], [1, ""], [1e-3, "m"], [1e-6, "µ"], [1e-9, "n"], [1e-12, "p"]];
+
+// The unit with the SI prefix that keeps `value` between 1 and 1000, as radio astronomers write it (µJy, mJy):
+// {factor, unit}. What has a prefix already stays as it is.
+export function scaledUnit(value, unit) {
+  if (!unit || !/^(Jy|K|V|W)/.test(unit)) return { factor: 1, unit: unit || "" };
+  const [factor, prefix] = PREFIXES.find(([f]) => Math.abs(value) >= f * 0.9995) ?? (value === 0 ? [1, ""] : PREFIXES.at(-1));
+  return { factor, unit: prefix + unit };
+}
+
 export function formatValue(value, unit) {
   if (!Number.isFinite(value)) return "blank";
-  const prefixes = [[1e9, "G"], [1e6, "M"], [1e3, "k"], [1, ""], [1e-3, "m"], [1e-6, "µ"], [1e-9, "n"], [1e-12, "p"]];
-  if (!unit || !/^(Jy|K|V|W)/.test(unit)) return `${Number(value.toPrecision(4))}${unit ? ` ${unit}` : ""}`;
-  const size = Math.abs(value);
-  const [factor, prefix] = prefixes.find(([f]) => size >= f * 0.9995) ?? [1e-12, "p"];
-  return size === 0 ? `0 ${unit}` : `${(value / factor).toPrecision(4)} ${prefix}${unit}`;
+  const scaled = scaledUnit(value, unit);
+  const digits = scaled.factor === 1 && !/^(Jy|K|V|W)/.test(unit ?? "") ? String(Number(value.toPrecision(4))) : value === 0 ? "0" : (value / scaled.factor).toPrecision(4);
+  return `${digits}${scaled.unit ? ` ${scaled.unit}` : ""}`;
+}
+
+// A value and its error in the same unit, to two digits of the error.
+export function formatWithError(value, error, unit) {
+  if (!Number.isFinite(value)) return "blank";
+  const scaled = scaledUnit(Math.max(Math.abs(value), Math.abs(error) || 0), unit);
+  const [v, e] = [value / scaled.factor, error / scaled.factor];
+  const digits = e > 0 ? Math.min(6, Math.max(0, 1 - Math.floor(Math.log10(e)))) : 3;
+  return `${v.toFixed(digits)} ± ${e.toFixed(digits)} ${scaled.unit}`.trim();
+}
+
+export function formatFrequency(hertz) {
+  if (!Number.isFinite(hertz) || hertz === null) return "";
+  if (hertz >= 3e12) return `${Number((299792458e6 / hertz).toPrecision(3))} µm`;
+  return hertz >= 1e9 ? `${Number((hertz / 1e9).toPrecision(3))} GHz` : `${Number((hertz / 1e6).toPrecision(3))} MHz`;
+}
+
+// An angle in arcsec, as long as it needs to be.
+export function formatAngle(arcsec) {
+  if (arcsec >= 3600) return `${(arcsec / 3600).toPrecision(3)}°`;
+  return arcsec >= 60 ? `${(arcsec / 60).toPrecision(3)}′` : `${arcsec.toPrecision(3)}″`;
 }
 
 // A round length for a scale bar that fills at most `share` of `span` (arcseconds).

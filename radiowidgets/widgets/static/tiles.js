@@ -2,7 +2,7 @@
 
 import { limitsOf, paintRamp, paintTable, paintThree, toFloats } from "./colour.js";
 
-export const NOISE_MODES = { surroundings: "noise round the frame", frame: "noise in the frame", map: "noise of the map" };
+export const NOISE_MODES = { surroundings: "round each frame", frame: "in each frame", map: "of the map" };
 
 const PAGE = 24; // tiles in one request: small enough that the first ones paint at once
 const UNDER_WAY = 2; // requests that may wait for the kernel at a time
