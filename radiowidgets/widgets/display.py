@@ -32,6 +32,7 @@ _THICK = 4  # rows of a map looked at for one of its thumbnail
 _KEPT = 2000  # measured pieces of maps
 _KEPT_BYTES = 64 * 2**20  # of regridded pieces
 _FEWEST = 64  # pixels that tell a noise
+_READ_AT_ONCE = 2**22  # pixels
 
 Reply = tuple[dict[str, Any], list[bytes]]
 Levels = tuple[float, float]  # background and rms
@@ -176,7 +177,7 @@ class Display:
         """Return what is known of frames; the peak is in units of the frame's own noise, which the ranking sees."""
         chosen = self.frames.select(frames)
         background, rms = self.levels(0, frames, "frame")
-        peaks = (np.array([_peak(frame.pixels) for frame in chosen]) - background) / rms
+        peaks = (self._peaks(frames) - background) / rms
         return [
             {
                 "id": str(self.ids[frame]),
@@ -188,6 +189,15 @@ class Display:
             }
             for i, frame in enumerate(frames)
         ]
+
+    def _peaks(self, frames: np.ndarray) -> np.ndarray:
+        """Brightest pixel of each frame; NaN where all are blank. Small frames of one size are read together."""
+        sides = set(zip(self.frames.width[frames].tolist(), self.frames.height[frames].tolist(), strict=True))
+        if len(sides) > 1 or len(frames) * max(w * h for w, h in sides) > _READ_AT_ONCE:
+            return np.array([_peak(self.frames[frame].pixels) for frame in frames])
+        pixels = self.frames.pixels(frames).reshape(len(frames), -1)
+        peaks = np.where(np.isfinite(pixels), pixels, -np.inf).max(axis=1)
+        return np.where(np.isfinite(peaks), peaks, np.nan)
 
     # ------------------------------------------------------------ one frame, large
 
