@@ -108,7 +108,7 @@ def test_strings_that_are_markup_stay_text_in_review(page, jupyter):
     page.keyboard.press("Enter")
     expect(root).to_have_attribute("data-waiting", "0")
     for text in (IMAGE, SCRIPT, LINK):
-        expect(root.locator(".rw-tag", has_text=text).first).to_be_visible()
+        expect(root.locator(".rw-tag:visible", has_text=text).first).to_be_visible()
     root.locator(".rw-tile[data-place='0']").hover()
     check(page)
     open_everything(page, root)
