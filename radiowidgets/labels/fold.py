@@ -67,6 +67,13 @@ class Fold:
 
     An event that comes in order costs one step a frame. One that comes late, is undone or is brought back
     costs a refold of the frames that it touches, and of no other.
+
+    Attributes
+    ----------
+    largest : int
+        Largest counter.
+    arrived : list of Event
+        All events in the order in which they came in, only ever appended to; another list after a refold of all.
     """
 
     def __init__(self, events: Iterable[Event] = ()) -> None:
@@ -78,6 +85,7 @@ class Fold:
         self.largest = 0
         self._events: dict[str, Event] = {}
         self._sorted: list[Event] = []
+        self.arrived: list[Event] = []
         self._in_order = True
         self._inactive: set[str] = set()
         self._undos: dict[str, list[Event]] = {}
@@ -148,6 +156,7 @@ class Fold:
         if self._sorted and event.order < self._sorted[-1].order:
             self._in_order = False
         self._sorted.append(event)
+        self.arrived.append(event)
         self.largest = max(self.largest, event.counter)
         self._states.setdefault(event.annotator, {})
         if event.undoes is not None:

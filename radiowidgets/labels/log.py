@@ -289,6 +289,15 @@ class LabelLog:
         with self._lock:
             return self._fold.events()
 
+    @property
+    def arrived(self) -> list[Event]:
+        """All events in the order in which they were read or recorded; not to be changed by the reader.
+
+        It only grows, so that who has read n events goes on there; should two different events of one id turn
+        up, it is another list.
+        """
+        return self._fold.arrived
+
     def counts(self, event: Event) -> bool:
         """Whether the event stands, that is, has not been undone."""
         with self._lock:
