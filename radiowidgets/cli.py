@@ -18,6 +18,8 @@ examples:
   radiowidgets review runs/field                    look, rate and tag them in JupyterLab
   radiowidgets export runs/field --format ds9 -o peculiar.reg --min-interest 4
 """
+# As in radiowidgets.exchange.regions.FORMATS, which takes a second to import.
+EXPORTS = ["csv", "parquet", "votable", "ds9", "moc", "cutouts", "sheet", "summary"]
 # JupyterLab asks nothing of the network and shows no news.
 QUIET_LAB = ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
 
@@ -68,17 +70,25 @@ def build_parser() -> argparse.ArgumentParser:
 
     export = commands.add_parser(
         "export",
-        help="write the ranked frames with their labels to a file",
-        description="Write one row (or region) a frame, in rank order. Columns: frame_id, map, x, y (lower-left pixel, "
-        "from 0), width, height, ra, dec (degrees), score, rank, tags (joined by ;), interest (0-5, mean of all).",
+        help="write the ranked frames with their labels for other tools",
+        description="Write one row (region, file, thumbnail) a frame, in rank order. Columns of a table: frame_id, "
+        "map, x, y (lower-left pixel, from 0), width, height, ra, dec (degrees), score, rank, tags (joined by ;), "
+        "interest (0-5, mean of all), name (IAU), the brightest place, note.",
+        epilog="examples of --query: 'rank <= 100', 'peak_snr > 20 and tag == \"ARTEFACT\"', '\"jet\" in note'",
     )
     export.add_argument("run", metavar="RUN", help="a run folder")
+    export.add_argument("--format", choices=EXPORTS, help="default: by the suffix of FILE")
     export.add_argument(
-        "--format", choices=["csv", "ds9", "votable", "parquet"], help="default: by the suffix of FILE"
+        "-o",
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="the file to write (.csv .parquet .vot .reg; .fits: MOC; .zip: FITS cutouts; .png: contact sheet; "
+        ".md: summary)",
     )
-    export.add_argument("-o", "--output", required=True, metavar="FILE", help="the file to write")
     export.add_argument("--min-interest", type=float, metavar="N", help="only frames rated at least N")
     export.add_argument("--top", type=int, metavar="N", help="only the first N frames")
+    export.add_argument("--query", metavar="TEXT", help="only frames of which it is true")
     export.set_defaults(call=export_run)
 
     data = commands.add_parser(
@@ -210,9 +220,10 @@ def export_run(options: argparse.Namespace) -> None:
     from radiowidgets.run import Run
 
     run = Run.open(options.run)
-    chosen = run.selection(min_interest=options.min_interest, top=options.top)
-    path = run.export(options.output, options.format, min_interest=options.min_interest, top=options.top)
-    print(f"wrote {len(chosen)} of {len(run)} frames to {path}")
+    which = {"min_interest": options.min_interest, "top": options.top, "query": options.query}
+    path = run.export(options.output, options.format, **which)
+    what = f"{len(run.selection(**which))} of {len(run)} frames"
+    print(f"wrote {'a summary' if path.suffix == '.md' else what} to {path}")
 
 
 def list_data(options: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +66,14 @@ COLUMNS = {
     "rms": "local noise, in the unit of the map",
     "peak_snr": "brightest pixel over the local noise",
     "frame_id": "text: the id of the frame",
-    "name": "text: the IAU name of its centre",
+    "name": "text: the IAU name of its brightest place",
     "map": "text: the name of its map",
     "tag": "text: its tags, of all annotators",
     "my_tag": "text: the tags that you gave",
     "annotator": "text: who said anything of it",
     "note": "text: its notes, of all annotators",
 }
+SAID = ("interest", "my_interest", "others_interest", "raters", "tag", "my_tag", "annotator", "note")
 TEXTS = {name for name, meaning in COLUMNS.items() if meaning.startswith("text: ")}
 IN_MIND = 20  # looks after which a frame may be shown again blindly
 
@@ -105,7 +106,7 @@ class Run:
         self._explainers: dict[bytes, Explainer] = {}
         self._positions: dict[str, Positions] = {}
         self._tallies: dict[str, tuple[Tally, list[int]]] = {}
-        self._said: tuple[int, dict[str, Any]] | None = None
+        self._said: tuple[int, dict[str, np.ndarray | Words]] | None = None
         self._sequenced: tuple[pd.DataFrame, np.ndarray, np.ndarray, np.ndarray] | None = None
         self._ordered: tuple[tuple[str, int], pd.DataFrame] | None = None
 
@@ -405,22 +406,35 @@ class Run:
             if isinstance(note, str) and note:
                 notes.setdefault(frame_id, []).append(note)
         x, y = self.focus[rows].astype(np.float64).T
-        ra, dec = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
-        for code, name in enumerate(self.frames.map_names if self.frames.maps else ()):
-            mine = self.frames.map_codes[rows] == code
-            ra[mine], dec[mine] = self.frames.maps[name].pixel_to_sky(x[mine], y[mine])
-        known = np.isfinite(ra + dec)
-        names = iau_name(
-            np.where(known, ra, self.frames.ra[rows]), np.where(known, dec, self.frames.dec[rows])
-        )
+        ra, dec = self._peaks
         return table.assign(
-            name=names,
+            name=self.names[rows],
             peak_x=x,
             peak_y=y,
-            peak_ra=ra,
-            peak_dec=dec,
+            peak_ra=ra[rows],
+            peak_dec=dec[rows],
             note=["\n".join(notes.get(frame_id, ())) for frame_id in table["frame_id"]],
         )
+
+    @cached_property
+    def _peaks(self) -> tuple[np.ndarray, np.ndarray]:
+        """ICRS degrees of the brightest place of each frame; NaN where there is no sky."""
+        x, y = self.focus.astype(np.float64).T
+        ra, dec = np.full(len(self), np.nan), np.full(len(self), np.nan)
+        for code, name in enumerate(self.frames.map_names if self.frames.maps else ()):
+            mine = self.frames.map_codes == code
+            ra[mine], dec[mine] = self.frames.maps[name].pixel_to_sky(x[mine], y[mine])
+        return ra, dec
+
+    @cached_property
+    def names(self) -> np.ndarray:
+        """IAU names after the brightest place of each frame, else after its centre; object array of str.
+
+        Frames that show one object have one name; it is empty where there are no coordinates.
+        """
+        ra, dec = self._peaks
+        known = np.isfinite(ra + dec)
+        return iau_name(np.where(known, ra, self.frames.ra), np.where(known, dec, self.frames.dec))
 
     def selection(
         self,
@@ -473,7 +487,8 @@ class Run:
     @property
     def columns(self) -> dict[str, str]:
         """What `find` and `column` know of a frame: names with their meaning, the features among them."""
-        features = {name: FEATURES.get(name, "a feature of this run") for name in self.features.columns}
+        names = _read_names(self.path, "features.parquet")
+        features = {name: FEATURES.get(name, "a feature of this run") for name in names if name != "frame_id"}
         return {**COLUMNS, **features}
 
     def column(self, name: str, scores: pd.DataFrame | None = None) -> np.ndarray:
@@ -514,42 +529,43 @@ class Run:
 
     def _readers(self, scores: pd.DataFrame | None) -> dict[str, Callable[[], "np.ndarray | Words"]]:
         frames = self.frames
-
-        def order() -> pd.DataFrame:
-            return self.order if scores is None else scores
-
+        each = np.arange(len(self))
         readers: dict[str, Callable[[], np.ndarray | Words]] = {
-            "rank": lambda: order()["rank"].to_numpy(),
-            "score": lambda: order()["score"].to_numpy(),
             "rms": lambda: frames.noise.rms,
-            "frame_id": lambda: Words(frames.frame_ids, np.arange(len(frames))),
-            "name": lambda: Words(iau_name(frames.ra, frames.dec), np.arange(len(frames))),
+            "frame_id": lambda: Words(frames.frame_ids, each),
+            "name": lambda: Words(self.names, each),
             "map": lambda: Words(frames.map_names, frames.map_codes),
         }
+        for name in ("rank", "score"):
+            readers[name] = partial(self._place, name, scores)
         for name in ("x", "y", "width", "height", "ra", "dec"):
-            readers[name] = lambda name=name: getattr(frames, name)  # type: ignore[misc]
-        for name in (
-            "interest",
-            "my_interest",
-            "others_interest",
-            "raters",
-            "tag",
-            "my_tag",
-            "annotator",
-            "note",
-        ):
-            readers[name] = lambda name=name: self._what_is_said()[name]  # type: ignore[misc]
+            readers[name] = partial(getattr, frames, name)
+        for name in SAID:
+            readers[name] = partial(self._what_is_said, name)
         if "log_peak_snr" in self.features:
-            readers["peak_snr"] = lambda: 10.0 ** self.features["log_peak_snr"].to_numpy(np.float64)
+            readers["peak_snr"] = lambda: 10.0 ** self._feature("log_peak_snr")
         for name in self.features.columns:  # a feature goes before a column of the same name
-            readers[name] = lambda name=name: _numbers(self.features[name])  # type: ignore[misc]
+            readers[name] = partial(self._feature, name)
         return readers
 
-    def _what_is_said(self) -> dict[str, Any]:
-        """The columns that the labels make, kept until another event comes."""
+    def _place(self, name: str, scores: pd.DataFrame | None) -> np.ndarray:
+        return (self.order if scores is None else scores)[name].to_numpy()
+
+    def _feature(self, name: str) -> np.ndarray:
+        """Return a feature as floats; NaN where it is no number."""
+        column: pd.Series = self.features[name]
+        if column.dtype.kind == "f":
+            return column.to_numpy()
+        return pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+
+    def _what_is_said(self, name: str) -> "np.ndarray | Words":
+        """Return a column that the labels make; all are kept until another event comes."""
         events = len(self.labels)
-        if self._said is not None and self._said[0] == events:
-            return self._said[1]
+        if self._said is None or self._said[0] != events:
+            self._said = (events, self._gather_labels())
+        return self._said[1][name]
+
+    def _gather_labels(self) -> dict[str, "np.ndarray | Words"]:
         mine, sums, raters = np.full(len(self), np.nan), np.zeros(len(self)), np.zeros(len(self))
         texts: dict[str, list[tuple[int, str]]] = {"tag": [], "my_tag": [], "annotator": [], "note": []}
         for annotator in self.labels.annotators:
@@ -572,15 +588,13 @@ class Run:
                     texts["note"].append((row, state.note))
         rated = np.isfinite(mine)
         with np.errstate(invalid="ignore"):  # 0 / 0 where nobody rated
-            said = {
+            return {
                 "interest": sums / raters,
                 "my_interest": mine,
                 "others_interest": (sums - np.where(rated, mine, 0)) / (raters - rated),
                 "raters": raters,
                 **{name: Words.gather(pairs) for name, pairs in texts.items()},
             }
-        self._said = (events, said)
-        return said
 
     # ------------------------------------------------------------ a session
 
@@ -1182,6 +1196,16 @@ def _read_table(path: Path, name: str) -> pd.DataFrame:
         ) from error
 
 
+def _read_names(path: Path, name: str) -> list[str]:
+    """Return the names of a table's columns without reading the table, which may be large."""
+    import pyarrow.parquet
+
+    try:
+        return list(pyarrow.parquet.read_schema(path / name).names)
+    except (OSError, ValueError):  # pyarrow's errors are among these
+        return list(_read_table(path, name).columns)  # says what is wrong
+
+
 def _map_entry(run: Path, place: Path, fingerprint: str, hdu: int | str | None = None) -> dict[str, Any]:
     place = place.resolve()
     return {
@@ -1271,13 +1295,6 @@ def _separation(ra: float, dec: float, others_ra: np.ndarray, others_dec: np.nda
     return np.degrees(
         angular_separation(*np.radians([ra, dec]), np.radians(others_ra), np.radians(others_dec))
     )
-
-
-def _numbers(column: pd.Series) -> np.ndarray:
-    """Return a feature as floats; NaN where it is no number."""
-    if column.dtype.kind == "f":
-        return column.to_numpy()
-    return pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
 
 
 def _slug(text: str) -> str:

@@ -260,7 +260,7 @@ def test_exports_hold_what_was_said(tmp_path, frames):
     other.labels.record([ids[0]], interest=4)
 
     csv = pd.read_csv(other.export(tmp_path / "out.csv"))
-    columns = "frame_id map x y width height ra dec score rank tags interest"
+    columns = "frame_id map x y width height ra dec score rank tags interest name peak_x peak_y peak_ra peak_dec note"
     assert list(csv.columns) == columns.split() and len(csv) == len(frames)
     assert csv["rank"].is_monotonic_increasing
     row = csv.set_index("frame_id").loc[ids[0]]
@@ -395,3 +395,115 @@ def test_objects_of_attached_catalogues_are_named_in_the_frames_that_hold_them(t
     images = rw.Run.create(tmp_path / "images", rw.FrameSet.from_images(rng.normal(size=(12, 9, 9))))
     images.attach("elsewhere", pd.DataFrame({"ra": [1.0], "dec": [1.0]}))
     assert images.objects_in(3) == []
+
+
+@pytest.fixture
+def reviewed(tmp_path, frames):
+    """A run in which ada looked at five frames, and bob at one of them."""
+    run = rw.Run.create(tmp_path / "run", frames, annotator="ada")
+    ids = list(run.table().nsmallest(6, "rank")["frame_id"])
+    run.labels.record([ids[0]], interest=5, add=["PECULIAR"], note="a faint jet | <b>N</b>\nand S")
+    run.labels.record([ids[1]], interest=0, add=["ARTEFACT"])
+    run.labels.record([ids[2]], add=["COMPACT"])
+    for rank_, interest in ((4, 2), (5, 1)):
+        shown = {"rank": rank_, "look": "rank"}
+        run.labels.record([{"frame_id": ids[rank_ - 1], "shown": shown}], interest=interest)
+    rw.LabelLog(run.path / "labels", annotator="bob").record([ids[0], "of-another-run"], interest=3)
+    run.labels.refresh()
+    return run, ids
+
+
+def test_frames_are_found_by_what_is_known_of_them(reviewed):
+    run, ids = reviewed
+    index = {frame_id: k for k, frame_id in enumerate(run.frames.frame_ids)}
+
+    def found(query):
+        mask = run.find(query)
+        assert mask.dtype == bool and mask.shape == (len(run),)
+        return {run.frames.frame_ids[k] for k in np.flatnonzero(mask)}
+
+    assert found("rank <= 3") == set(ids[:3])
+    assert found('tag == "artefact" or "jet" in note') == {ids[0], ids[1]}
+    assert found("interest == 4 and my_interest == 5 and others_interest == 3") == {ids[0]}
+    assert found('annotator == "bob"') == {ids[0]}
+    assert found("annotator is not None and my_interest is None") == {ids[2]}
+    assert found("raters == 0") == set(index) - {ids[0], ids[1], ids[3], ids[4]}
+    assert found(f'frame_id == "{ids[4]}"') == {ids[4]}
+    assert found('map == "field"') == set(index)
+    assert run.names[index[ids[0]]] and ids[0] in found(f'name == "{run.names[index[ids[0]]]}"')
+    peak = run.features["log_peak_snr"].to_numpy(float)
+    np.testing.assert_array_equal(run.find("peak_snr > 20"), 10**peak > 20)
+    np.testing.assert_array_equal(run.column("log_peak_snr"), peak)
+    assert run.column("my_interest")[index[ids[1]]] == 0 and run.column("rank")[index[ids[1]]] == 2
+    with pytest.raises(ParameterError, match="no such column"):
+        run.find("ranc < 3")
+    with pytest.raises(ParameterError, match="of numbers"):
+        run.column("note")
+    for name in run.columns:
+        assert run.find(f'col("{name}") is None').shape == (len(run),)
+    run.labels.undo()
+    assert ids[4] not in found("my_interest is not None")
+
+
+def test_a_selection_takes_what_it_is_given(reviewed):
+    run, ids = reviewed
+    rows = [run.frames.index_of(frame_id) for frame_id in ids[:4]]
+    assert list(run.selection(frames=ids[3::-1])["frame_id"]) == ids[:4]
+    assert list(run.selection(frames=rows[::-1], top=2)["frame_id"]) == ids[:2]
+    assert list(run.selection(frames=run.find("rank < 5"), query="interest > 1")["frame_id"]) == [
+        ids[0],
+        ids[3],
+    ]
+    assert list(run.selection(min_interest=4, query="rank < 9")["frame_id"]) == [ids[0]]
+    assert run.selection(frames=[]).empty
+    with pytest.raises(rw.RadioWidgetsError, match="there is no frame"):
+        run.selection(frames=["nowhere"])
+
+
+def test_progress_is_the_same_in_a_resumed_session(reviewed, tmp_path):
+    run, _ = reviewed
+    progress = run.progress(goal=10)
+    assert (progress.frames, progress.looks, progress.rated, progress.interesting) == (63, 5, 4, 1)
+    assert progress.expected is not None and progress.ahead == 58
+    again = rw.Run.open(run.path, annotator="ada")
+    assert again.progress(goal=10) == progress
+    np.testing.assert_array_equal(again.queue(seed=3), run.queue(seed=3))
+    assert run.progress(annotator="bob").looks == 1
+    run.labels.undo()
+    assert run.progress().rated == 3
+
+
+def test_a_queue_strews_random_frames_and_repeats_into_the_order(tmp_path, frames):
+    run = rw.Run.create(tmp_path / "run", frames, annotator="ada")
+    order = np.argsort(run.order["rank"].to_numpy())
+    for frame in order[:30]:
+        run.labels.record([run.frames.frame_id(frame)], interest=1)
+    queue = run.queue(random=0.2, repeats=0.2, seed=1, count=33)
+    assert set(np.unique(queue["look"])) == {0, 1, 2} and len(queue) == 33
+    assert len(set(queue["frame"].tolist())) == 33
+    new = queue["frame"][queue["look"] < 2]
+    assert not set(new.tolist()) & set(order[:30].tolist())
+    assert set(queue["frame"][queue["look"] == 2].tolist()) <= set(
+        order[:10].tolist()
+    )  # the rest is still in mind
+    np.testing.assert_array_equal(run.queue(random=0, repeats=0, count=99)["frame"], order[30:])
+    for wrong in ({"random": 1.2}, {"random": 0.7, "repeats": 0.7}, {"seed": -1}, {"count": 1.5}):
+        with pytest.raises(ParameterError, match=next(iter(wrong))):
+            run.queue(**wrong)
+
+
+def test_a_summary_tells_what_was_done_and_markup_stays_text(reviewed, tmp_path):
+    run, ids = reviewed
+    run.labels.record([ids[5]], add=["<img src=x onerror=alert(1)>", "a|b`c`"])
+    text = run.export(tmp_path / "run.md").read_text("utf-8")
+    assert text == run.summary()
+    assert run.about["maps"]["field"]["fingerprint"] in text.replace("\\", "")
+    for part in (
+        "Isolation Forest",
+        "| ada | 6 | 4 | 4 | 1 |",
+        "| bob | 2 | 2 | 0 | 0 |",
+        "1 of 4",
+        "## How to cite",
+    ):
+        assert part in text
+    assert "<" not in text and "&lt;img" in text and "a\\|b" in text

@@ -219,7 +219,7 @@ class SkyMap:
             notes=notes,
             pixel_scale=scale,
         )
-        text = result._new_header().tostring().encode("ascii", "replace")
+        text = result.new_header().tostring().encode("ascii", "replace")
         raw = pixels.reshape(-1).view(np.uint8)
         blocks = hashlib.sha256()
         for position in sample_positions(raw.size):
@@ -417,11 +417,11 @@ class SkyMap:
     def _write_to(self, file: BinaryIO) -> None:
         ny, nx = self.shape
         rows = max(1, 2**24 // (4 * nx))
-        file.write(self._new_header().tostring().encode("ascii"))
+        file.write(self.new_header().tostring().encode("ascii"))
         file.writelines(self.rows(y, min(ny, y + rows)).astype(">f4").data for y in range(0, ny, rows))
         file.write(b"\0" * (-(ny * nx * 4) % BLOCK))
 
-    def _new_header(self) -> fits.Header:
+    def new_header(self) -> fits.Header:
         """Return the header of a float32 file of this map: what is known now, and whence the map comes."""
         header = fits.Header()
         header["SIMPLE"] = True
