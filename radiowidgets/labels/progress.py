@@ -152,13 +152,15 @@ class Tally:
         # One place a frame.
         self._places: dict[str, int] = {}
         self._ids: list[str] = []
-        self._ratings: list[tuple[tuple[Event, Any], ...]] = []
+        self._ratings: list[tuple[Event, ...]] = []
+        self._shown: dict[tuple[str, int], Any] = {}  # in actions on many frames
         self._said, self._interest, self._look = array("b"), array("b"), array("b")
         self._rank, self._bin = array("d"), array("h")
         self._pairs: dict[int, list[tuple[int, int]]] = {}
         self.agreement = np.zeros((len(INTERESTS), len(INTERESTS)), np.int64)  # before, again
         # One place an event of this annotator, in the order of the log.
         self._line: list[Event] = []
+        self._end = (0, "")
         self._when: dict[str, int] = {}
         self._clock: list[float] = []  # seconds at it until then
         self._labels, self._rates = array("b"), array("b")
@@ -177,7 +179,9 @@ class Tally:
                 continue
             self._undone = self._undone or event.undoes is not None
             self._events[event.event_id] = event
-            late = late or bool(self._line and event.order < self._line[-1].order)
+            order = event.order
+            late = late or order < self._end
+            self._end = max(self._end, order)
             self._line.append(event)
             if not late:
                 self._tick(event)
@@ -220,11 +224,12 @@ class Tally:
             self._rank.append(math.nan)
             self._bin.append(-1)
         if fresh and "interest" in event.set:
-            before = self._ratings[place]
-            ratings = (*before, (event, frame.shown))
-            if before and event.order < before[-1][0].order:
-                ratings = tuple(sorted(ratings, key=lambda rating: rating[0].order))
+            ratings = (*self._ratings[place], event)
+            if len(ratings) > 1 and event.order < ratings[-2].order:
+                ratings = tuple(sorted(ratings, key=lambda rating: rating.order))
             self._ratings[place] = ratings
+            if len(event.frames) > 1:
+                self._shown[event.event_id, place] = frame.shown
         return place
 
     def _settle(self, place: int, state: State | None) -> None:
@@ -235,9 +240,11 @@ class Tally:
         pairs: list[tuple[int, int]] = []
         before: int | None = None
         repeat: Event | None = None
-        for event, shown in self._ratings[place]:
+        for event in self._ratings[place]:
             if not self._stands(event):
                 continue
+            one = len(event.frames) == 1
+            shown = event.frames[0].shown if one else self._shown.get((event.event_id, place))
             interest = event.set["interest"]
             if first is None and interest is not None:
                 first = shown if isinstance(shown, dict) else {}
