@@ -32,13 +32,14 @@ sky = field.observe()
 REVIEW = """
 run = rw.Run.create("runs/mock-emu", rw.cut_windows(sky, size=128), annotator="ada")
 known = sky.truth.sources.nlargest(300, "flux")
-run.attach("mock catalogue", known.assign(name=known["population"] + " " + known["id"].astype(str)))
+run.attach("mock catalogue", known.assign(name=known["population"].astype(str) + " " + known["id"].astype(str)))
 rw.Review(run, bands={"1.4 GHz": field.observe(frequency=1.4e9), "3 GHz": field.observe(frequency=3e9)})
 """
 MAP = """
 rw.extension()
 rw.show_map(sky, rw.cut_windows(sky, size=256), sky.truth.sources.nlargest(60, "flux"))
 """
+LARGE = 18  # place of the frame that is shown large
 # (tags, rating) given to the first frames
 GIVEN = ["a1", "a0", "a0", "a0", "p5", "p4", "f3", "a1", "0"]
 
@@ -50,7 +51,7 @@ def keep(shown: Locator, name: str) -> None:
     page.wait_for_timeout(1500)
     place = PICTURES / f"{name}.png"
     picture = Image.open(io.BytesIO(shown.screenshot())).convert("RGB")
-    picture.quantize(256, dither=Image.Dither.NONE).save(place, optimize=True)
+    picture.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(place, optimize=True)
     print(f"wrote {place.relative_to(ROOT)}, {place.stat().st_size / 1000:.0f} kB")
 
 
@@ -78,8 +79,8 @@ def opened(root: Locator, name: str) -> Iterator[None]:
 
 @contextmanager
 def large(root: Locator) -> Iterator[Locator]:
-    """Open the large view of the fifth frame and point at its middle."""
-    press(root, "Home", *["ArrowRight"] * 4, "Enter")
+    """Open the large view of a frame and point at its middle."""
+    press(root, "Home", *["ArrowRight"] * LARGE, "Enter")
     canvas = root.locator(".rw-large canvas").first
     expect(canvas).to_be_visible()
     root.page.wait_for_timeout(1500)
@@ -108,7 +109,7 @@ def review(root: Locator) -> None:
 
 def why(root: Locator) -> None:
     """What a score comes from, what is like the frame, what is known there."""
-    press(root, "Home", *["ArrowRight"] * 4)
+    press(root, "Home", *["ArrowRight"] * LARGE)
     with opened(root, "Why here"):
         expect(root.locator(".rw-bars").first).to_be_visible()
         keep(root, "why")
@@ -148,14 +149,16 @@ def bands(root: Locator) -> None:
 
 def colours(root: Locator) -> None:
     """Three bands as red, green and blue."""
-    with large(root) as view, opened(view, "RGB"):
+    with large(root) as view, opened(view, "Three bands"):
         keep(view, "rgb")
 
 
 def contours(root: Locator) -> None:
     """Contours over the frame."""
-    with large(root) as view, opened(view, "Contours"):
+    with large(root) as view:
+        root.page.keyboard.press(",")
         keep(view, "contours")
+        root.page.keyboard.press(",")
 
 
 def dark(root: Locator) -> None:
