@@ -40,8 +40,8 @@ _SCORPIO = {
     "emission": 2.0,
     "rare": 1.0,
 }
-#: (Unresolved sources show about 0.7 of their catalogued flux density in the SDC1 map, so that its rms of 0.32 uJy/beam is
-#: 0.45 in units of its sources.)
+#: Unresolved sources show some 0.7 of their catalogued flux density in the SDC1 map: its rms of 0.32 uJy/beam is
+#: 0.45 in units of its sources.
 #: Real map, preset, and what differs from it: telescope, beam, pixel, frequency, and the rms of the emptiest frames.
 PAIRS = {
     "sdc1": ("sdc1_sim/B1_1000h_0.3tr.fits", "sdc1-b1-1000h", {"rms": 0.45e-6}),
@@ -155,7 +155,7 @@ def main() -> None:
         floor = ""
         if not options.no_controls:
             others = joined(mocks_of(sky, preset, settings, seeds[options.seeds :]))
-            floor = f"{tell_apart(frames_of(maps[0]), others).auc:.2f}"
+            floor = f"{tell_apart(mock, others).auc:.2f}"
         if options.png:
             options.png.mkdir(parents=True, exist_ok=True)
             picture(options.png / f"{name}.png", real, mock)

@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from astropy import units as u
 from astropy.wcs import WCS
 from scipy import fft
 
+from radiowidgets.data.bands import Band
 from radiowidgets.data.frames import cut_windows
+from radiowidgets.data.regrid import flux_factor
 from radiowidgets.data.simulate import (
     PRESETS,
     Rare,
@@ -434,6 +437,59 @@ def test_infrared_counterparts_shine_where_the_table_says(bands):
         limit = 1e-6 * 1e-3 * band.limit / beam_sr
         value = value[np.isfinite(value)]
         assert value.size == 0 or (value > limit).mean() > 0.9
+
+
+def test_wise_may_be_in_data_numbers(bands):
+    numbers = simulate("galactic-7band", 512, seed=1, data_numbers=True)
+    for name in galactic.BANDS:
+        band = Band(f"{name}um", numbers[name])
+        dn, plain = numbers[name].pixels, bands[name].pixels
+        assert (numbers[name].unit == u.DN) == (name in ("3.4", "4.6", "12", "22"))
+        inside = np.isfinite(plain)
+        # The converters of the bands bring both to the same Jy per pixel.
+        np.testing.assert_allclose(
+            dn[inside] * band.flux_factor(numbers[name]),
+            plain[inside] * flux_factor(bands[name]),
+            rtol=1e-4,
+            atol=1e-9,
+        )
+
+
+def test_counts_and_sizes_of_compact_sources_follow_the_tables():
+    """Sizes within 20 % of compact-sources Table 3: the longest side of an island; counts within their errors."""
+    truth = mock_sky("galactic-7band", 1000, seed=1, emission=0.0, compact=8000.0).observe().truth
+    objects = truth.objects.merge(truth.sources, left_on="source", right_index=True)
+    objects = objects[objects["label"].notna()]
+    longest = 2.0 * np.maximum(objects["x1"] - objects["x0"], objects["y1"] - objects["y0"])
+    sizes = longest.groupby(objects["population"], observed=True).mean()
+    compact = truth.sources[truth.sources["label"].notna() & ~truth.sources["chance"].astype(bool)]
+    for below, count in (
+        (True, lambda kind: kind.seven_bands),
+        (False, lambda kind: kind.five_bands - kind.seven_bands),
+    ):
+        half = compact[(compact["y"] < 500) == below]["population"]
+        total = sum(count(kind) for kind in galactic.CLASSES.values())
+        for name, kind in galactic.CLASSES.items():
+            share = count(kind) / total
+            error = np.sqrt(share * (1 - share) / len(half))
+            assert (half == name).mean() == pytest.approx(share, abs=4 * error + 1e-9)
+    for name, kind in galactic.CLASSES.items():
+        assert sizes[name] == pytest.approx(kind.size, rel=0.2)
+
+
+def test_rare_objects_at_the_rate_of_the_sky():
+    assert not (mock_sky("emu", 512, seed=1, rare=0).table["population"] == "RARE").any()
+    many = mock_sky("emu", 512, seed=1, rare=100.0, populations=()).table
+    wanted = sum(100 * kind.observed for kind in PRESETS["emu"].rare.values()) * (512 * 2 / 3600) ** 2
+    assert len(many) == pytest.approx(wanted, abs=4 * np.sqrt(wanted))
+    with pytest.raises(ParameterError, match="rare is -1"):
+        simulate("emu", 128, rare=-1)
+
+
+def test_bright_sources_beyond_the_border_leave_errors_inside():
+    quiet = {**QUIET, "faintest": 50.0, "gain_error": 0.05, "artefact_snr": 20.0}
+    assert simulate("emu", 128, seed=2, **quiet).truth.artefacts is not None
+    assert simulate("emu", 128, seed=2, **{**quiet, "gain_error": 0.0}).truth.artefacts is None
 
 
 def test_detected_fractions_and_labels_follow_the_paper():

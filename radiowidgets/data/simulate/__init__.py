@@ -14,7 +14,7 @@ sky, one of each kind even in a small map. The infrared maps know stars and comp
 """
 
 from radiowidgets.data.simulate.observation import MockSky, mock_sky, simulate
-from radiowidgets.data.simulate.presets import PRESETS, Preset, Rare
+from radiowidgets.data.simulate.presets import ARRAYS, PRESETS, Preset, Rare
 from radiowidgets.data.simulate.truth import Truth
 
-__all__ = ["PRESETS", "MockSky", "Preset", "Rare", "Truth", "mock_sky", "simulate"]
+__all__ = ["ARRAYS", "PRESETS", "MockSky", "Preset", "Rare", "Truth", "mock_sky", "simulate"]

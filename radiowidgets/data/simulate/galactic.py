@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Band:
-    """An infrared survey: wavelength in micrometres, pixel and beam in arcsec, 5 sigma point-source limit in mJy."""
+    """An infrared survey: wavelength in micrometres, pixel and beam in arcsec, 5 sigma point-source limit in mJy.
+
+    Images of WISE are in data numbers: Jy of magnitude 0 and magnitude of one DN.
+    """
 
     wavelength: float
     pixel_scale: float
@@ -29,15 +32,18 @@ class Band:
     limit: float
     stars: float  # stars per square degree above the limit, in the plane
     plane_only: bool = False
+    zero_flux: float | None = None
+    zero_point: float | None = None
 
 
 #: AllWISE, GLIMPSE 8 um and Hi-GAL 70 um as in compact-sources section 2.3 (Hi-GAL: 5 sigma of 20 MJy/sr in its beam).
+#: Zero magnitudes of WISE: Jarrett et al. 2011, ApJ 735, 112; MAGZP as in the headers of the AllWISE atlas images.
 BANDS: dict[str, Band] = {
-    "3.4": Band(3.4, 1.375, 6.1, 0.08, 25000),
-    "4.6": Band(4.6, 1.375, 6.4, 0.11, 18000),
+    "3.4": Band(3.4, 1.375, 6.1, 0.08, 25000, zero_flux=309.540, zero_point=20.5),
+    "4.6": Band(4.6, 1.375, 6.4, 0.11, 18000, zero_flux=171.787, zero_point=19.5),
     "8": Band(8.0, 1.2, 2.4, 0.4, 6000, plane_only=True),
-    "12": Band(12.0, 1.375, 6.5, 1.0, 900),
-    "22": Band(22.0, 1.375, 12.0, 6.0, 60),
+    "12": Band(12.0, 1.375, 6.5, 1.0, 900, zero_flux=31.674, zero_point=18.0),
+    "22": Band(22.0, 1.375, 12.0, 6.0, 60, zero_flux=8.363, zero_point=13.0),
     "70": Band(70.0, 3.2, 8.5, 190.0, 0, plane_only=True),
 }
 
@@ -107,10 +113,13 @@ CLASSES: dict[str, CompactClass] = {
     ),
 }  # fmt: skip
 
+FLOOD = 2.5  # rms, where islands end
 CHANCE = 0.03  # compact-sources section 3.1: less than 3 % of the matches are spurious
 CONFUSED = (
     0.12  # of YSO are HII regions, half as many the other way (compact-sources section 7 names the problem)
 )
+#: Largest angular size of a shape over the FWHM of a Gaussian that has as large an island.
+_EXTENT = {"hii-region": 2.2, "bubble": 1.5, "double": 1.35}
 _COMMON = 0.7  # correlation of detections and colours between bands
 
 
@@ -120,6 +129,7 @@ def add_compact(
     size: int,
     pixel_scale: float,
     fwhm: float,
+    rms: float,
     seed: np.random.SeedSequence,
 ) -> None:
     """Add compact sources of the seven classes: the plane in the lower half of the map, the rest above it.
@@ -154,12 +164,12 @@ def add_compact(
     alpha = truly + np.array([kinds[k].alpha_scatter for k in kind]) * rng.normal(size=kind.size)
     mean, scatter = (np.array([getattr(kinds[k], name) for k in kind]) for name in ("size", "size_scatter"))
     ratio = np.log1p((scatter / mean) ** 2)
-    observed = mean * np.exp(np.sqrt(ratio) * rng.normal(size=kind.size) - ratio / 2)
-    # Sizes of the tables are of islands, beam included: an island at 2.5 sigma is about 1.6 FWHM across.
-    intrinsic = np.sqrt(np.maximum((observed / 1.6) ** 2 - (fwhm / 1.0) ** 2, 0.01))
+    island = mean * np.exp(np.sqrt(ratio) * rng.normal(size=kind.size) - ratio / 2)
+    intrinsic = _behind(island, flux / rms, fwhm)
     theta = rng.uniform(0, np.pi, kind.size)
     shape = np.array([kinds[k].shape for k in kind], object)
     shape[intrinsic < 0.5 * fwhm] = "point"
+    intrinsic *= np.array([_EXTENT.get(name, 1.0) for name in shape])
     infrared = _infrared_fluxes(kind, kinds, flux, intrinsic, rng)
     rows = sources.add(
         x=x, y=y, flux=flux, alpha=alpha, size=intrinsic, theta=theta, morphology=shape,
@@ -169,6 +179,20 @@ def add_compact(
         pieces = MORPHOLOGIES[shape[i]](rng, intrinsic[i])
         pieces["alpha"] += alpha[i] - np.average(pieces["alpha"], weights=pieces["flux"])
         sources.draw(row, placed(pieces, x[i], y[i], flux[i], theta[i]))
+
+
+def _behind(island: np.ndarray, snr: np.ndarray, fwhm: float) -> np.ndarray:
+    """Sizes (FWHM) of Gaussians whose islands are so wide; sizes of the tables are of islands, beam included.
+
+    A Gaussian of peak s rms and FWHM W after convolution is W sqrt(log2(s / 2.5)) wide at 2.5 rms. Where even a point
+    would have a wider island it is a point.
+    """
+    wide = np.geomspace(fwhm, 12 * fwhm, 200)[:, None]
+    peak = snr * (fwhm / wide) ** 2
+    width = wide * np.sqrt(np.log2(np.maximum(peak / FLOOD, 1.0)))
+    # The widest island lies where the peak has fallen to e times the flood level; beyond it nothing is found.
+    first = np.argmax((width >= island) | (peak < np.e * FLOOD), axis=0)
+    return np.sqrt(np.maximum(wide[first, 0] ** 2 - fwhm**2, 0.01))
 
 
 def _labels(kind: np.ndarray, names: list[str], rng: np.random.Generator) -> np.ndarray:
@@ -214,8 +238,11 @@ def infrared_maps(
     size: int,
     pixel_scale: float,
     seed: np.random.SeedSequence,
+    data_numbers: bool = False,
 ) -> dict[str, "SkyMap"]:
     """Maps of the same field in the bands of `BANDS`, in MJy/sr, each on its own grid and with its own beam.
+
+    With `data_numbers` those of WISE are in DN instead, with their zero point in the header as MAGZP.
 
     8 and 70 um are blank above the plane, where their surveys did not look. Stars shine in the short bands and give
     chance matches.
@@ -255,12 +282,17 @@ def infrared_maps(
             ("RESTFRQ", 2.99792458e14 / band.wavelength),
         ):  # fmt: skip
             own_header[key] = value
+        unit = u.MJy / u.sr
+        if data_numbers and band.zero_flux is not None and band.zero_point is not None:
+            pixel_sr = (band.pixel_scale / 206264.8) ** 2
+            image *= np.float32(1e6 * pixel_sr / (band.zero_flux * 10 ** (-0.4 * band.zero_point)))
+            own_header["BUNIT"], own_header["MAGZP"], unit = "DN", band.zero_point, u.DN
         maps[name] = SkyMap.from_array(
             image,
             name=f"mock-{name}um",
             wcs=WCS(own_header),
             beam=Beam(band.fwhm * u.arcsec),
-            unit=u.MJy / u.sr,
+            unit=unit,
             frequency=2.99792458e14 / band.wavelength * u.Hz,
             header=own_header,
         )

@@ -59,7 +59,7 @@ def simulate(
     -------
     SkyMap
         in Jy/beam, with what is really in it as its attribute ``truth`` (a `Truth`). For 'galactic-7band' a dict of
-        them, 'radio' with the truth and one in MJy/sr for each band of `galactic.BANDS`
+        them, 'radio' with the truth and one in MJy/sr (see `Preset.data_numbers`) for each band of `galactic.BANDS`
 
     Raises
     ------
@@ -78,6 +78,7 @@ def simulate(
         sky.size,
         sky.survey.pixel_scale,
         stream(sky.seed, 10),
+        sky.survey.data_numbers,
     )
     return {"radio": radio, **infrared}
 

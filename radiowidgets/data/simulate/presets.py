@@ -86,6 +86,7 @@ class Preset:
     emission : mean of the diffuse Galactic emission in rms (0: none)
     web : brightness of the cosmic web relative to cosmodeep (0: none)
     compact : compact sources of `galactic.CLASSES` per square degree (0: none; else `simulate` gives a map a band)
+    data_numbers : give the infrared maps of WISE in DN with a zero point, as they are distributed, not in MJy/sr
     populations : names of the classes of extragalactic sources, see `POPULATIONS`
     rare : objects on top of the populations, by morphology; or a number, how many times as often as on the sky
     """
@@ -113,6 +114,7 @@ class Preset:
     emission: float = 0.0
     web: float = 0.0
     compact: float = 0.0
+    data_numbers: bool = False
     populations: tuple[str, ...] = ("SFG", "SS-AGN", "FS-AGN")
     rare: Mapping[str, Rare] = field(default_factory=lambda: EXTRAGALACTIC_RARE)
 
@@ -223,11 +225,15 @@ PRESETS: dict[str, Preset] = {
         ),
         Preset(
             "galactic-7band",
-            1.28e9,
+            1.4e9,
             2.0,
-            (8.0, 8.0, 0.0),
-            30e-6,
-            _MEERKAT,
+            (
+                6.0,
+                6.0,
+                0.0,
+            ),  # of FIRST, MAGPIS and CORNISH, which gave most sources of compact-sources Table 3
+            200e-6,
+            ARRAYS["vla-mosaic"],
             centre=(255.0, -42.0),
             edge_rise=1.0,
             largest_scale=900.0,

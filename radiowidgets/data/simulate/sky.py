@@ -84,7 +84,7 @@ def draw_sources(survey: Preset, size: int, seed: int) -> tuple[pd.DataFrame, np
             _add_population(sources, population, survey, size, np.random.default_rng(stream(seed, 0, number)))
     if survey.compact > 0:
         fwhm = float(np.sqrt(survey.beam[0] * survey.beam[1]))
-        add_compact(sources, survey.compact, size, survey.pixel_scale, fwhm, stream(seed, 8))
+        add_compact(sources, survey.compact, size, survey.pixel_scale, fwhm, survey.rms, stream(seed, 8))
     for number, (morphology, rare) in enumerate(survey.rare.items()):
         _add_rare(sources, morphology, rare, survey, size, np.random.default_rng(stream(seed, 1, number)))
     return sources.joined()
