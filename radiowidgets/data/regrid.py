@@ -209,20 +209,35 @@ def onto_frame(
     MapError
         If the map has no coordinates.
     """
-    return sample_lattice(sky, frame_lattice(sky, wcs, extent), extent if shape is None else shape)
+    lattice = frame_lattices(sky, wcs, np.array([[0, 0, *extent]]))[0]
+    return sample_lattice(sky, lattice, extent if shape is None else shape)
 
 
-def frame_lattice(sky: SkyMap, wcs: WCS, extent: tuple[int, int]) -> NDArray[np.float64]:
-    """Return pixels (y, x) of a map at a square lattice of points over a frame, edge to edge, (2, n, n).
+def frame_lattices(sky: SkyMap, wcs: WCS, boxes: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Return pixels (y, x) of a map at a square lattice of points over each box, edge to edge.
 
     Between two projections pixels move smoothly: the lattice is fine enough for linear interpolation.
+
+    Parameters
+    ----------
+    sky : SkyMap
+    wcs : astropy.wcs.WCS
+        Of the image that the boxes lie in.
+    boxes : ndarray of int, shape (n, 4)
+        Lower-left pixel y, x, height and width.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, 2, k, k)
     """
     if sky.wcs is None:
         raise MapError(f"map {sky.name} has no coordinates; set sky.wcs.")
-    steps = min(_LATTICE, max(extent))
-    y, x = np.meshgrid(*(np.linspace(-0.5, n - 0.5, steps + 1) for n in extent), indexing="ij")
+    steps = np.linspace(0, 1, _LATTICE + 1)
+    y = boxes[:, 0, None, None] - 0.5 + boxes[:, 2, None, None] * steps[:, None]
+    x = boxes[:, 1, None, None] - 0.5 + boxes[:, 3, None, None] * steps
+    y, x = np.broadcast_arrays(y, x)
     there = pixel_coordinates(sky.wcs, *world_coordinates(wcs, x.ravel(), y.ravel()))
-    return np.stack([there[1].reshape(x.shape), there[0].reshape(x.shape)])
+    return np.stack([values.reshape(y.shape) for values in there[::-1]], axis=1)
 
 
 def sample_lattice(
@@ -235,37 +250,44 @@ def sample_lattice(
     steps = lattice.shape[-1] - 1
     if not np.isfinite(lattice).any():
         return None
+    lattice = np.where(np.isfinite(lattice), lattice, -1e6)  # far from any pixel: blank
     # Pixels of the map in one of the grid, along either of its axes.
     ratio = max(
-        float(np.nanmax(np.hypot(*np.diff(lattice, axis=1)), initial=0)) * steps / rows,
-        float(np.nanmax(np.hypot(*np.diff(lattice, axis=2)), initial=0)) * steps / columns,
+        float(np.hypot(*np.diff(lattice, axis=1)).min()) * steps / rows,
+        float(np.hypot(*np.diff(lattice, axis=2)).min()) * steps / columns,
     )
     points = min(_MOST_POINTS, max(1, math.ceil(ratio - 0.05)))
-    up, across = (
-        np.linspace(0.5 / points, n - 0.5 / points, n * points) * (steps / n) for n in (rows, columns)
-    )
-    where = np.stack(np.meshgrid(up, across, indexing="ij"))
-    y, x = (map_coordinates(values, where, order=1) for values in lattice)
-    if not np.isfinite(y).any():
-        return None
+    y, x = _stretched(_stretched(lattice, rows * points, 1), columns * points, 2)
     ny, nx = sky.shape
-    y0, y1 = max(0, math.floor(np.nanmin(y)) - 1), min(ny, math.ceil(np.nanmax(y)) + 2)
-    x0, x1 = max(0, math.floor(np.nanmin(x)) - 1), min(nx, math.ceil(np.nanmax(x)) + 2)
+    y0, y1 = max(0, math.floor(y.min()) - 1), min(ny, math.ceil(y.max()) + 2)
+    x0, x1 = max(0, math.floor(x.min()) - 1), min(nx, math.ceil(x.max()) + 2)
     if y0 >= y1 or x0 >= x1:
         return None
     pixels = sky.read(y0, y1, x0, x1)
     valid = np.isfinite(pixels)
     if not valid.any():
         return None
-    place = np.nan_to_num(np.stack([y - y0, x - x0]), nan=-1e6)
-    known, total = (
-        map_coordinates(values, place, order=1, mode="grid-constant")
-        .reshape(rows, points, columns, points)
-        .mean(axis=(1, 3))
-        for values in (valid.astype(np.float32), np.where(valid, pixels, np.float32(0)))
-    )
+    place = np.stack([y - y0, x - x0])
+
+    def mean(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        sampled = map_coordinates(values, place, order=1, mode="grid-constant")
+        return sampled.reshape(rows, points, columns, points).mean(axis=(1, 3))
+
+    inside = place.min() >= 0 and (place.max(axis=(1, 2)) <= np.array(pixels.shape) - 1).all()
+    if valid.all() and inside:
+        return np.asarray(mean(pixels), dtype=np.float32)
+    known, total = mean(valid.astype(np.float32)), mean(np.where(valid, pixels, np.float32(0)))
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(known > 0.5 - 1e-6, total / known, np.nan).astype(np.float32)
+
+
+def _stretched(lattice: NDArray[np.float64], count: int, axis: int) -> NDArray[np.float64]:
+    """Interpolate linearly along an axis, whose points lie edge to edge, at the middles of `count` cells."""
+    steps = lattice.shape[axis] - 1
+    place = (np.arange(count) + 0.5) * (steps / count)
+    low = place.astype(np.int64)
+    share = (place - low).reshape((-1, 1) if axis == 1 else (-1,))
+    return lattice.take(low, axis) * (1 - share) + lattice.take(low + 1, axis) * share
 
 
 def _regrid(sky: SkyMap, grid: WCS, side: int, method: str) -> NDArray[np.float32] | None:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from astropy import units as u
 
-from radiowidgets.data.headers import pixel_coordinates, shifted_wcs, world_coordinates
+from radiowidgets.data.headers import pixel_coordinates, world_coordinates
 from radiowidgets.data.maps import SkyMap
-from radiowidgets.data.regrid import frame_lattice, sample_lattice
+from radiowidgets.data.regrid import frame_lattices, sample_lattice
 from radiowidgets.data.resampling import resize
 from radiowidgets.data.sources import clip_frames
 from radiowidgets.data.strips import read_padded
@@ -155,6 +155,7 @@ class Display:
         if self.bands[band].sky is None:
             pixels = self._squared(frames, size, self.bands[band].channel)
         else:
+            self._find_lattices(band, frames)
             pieces = map_chunks(lambda frame: self._piece(band, int(frame), size), frames.tolist())
             pixels = np.stack([_squared(piece, size) for piece in pieces])
         background, rms = self.levels(band, frames, noise)
@@ -342,7 +343,7 @@ class Display:
 
     def _on_map(self, sky: SkyMap, band: int, frame: int, mesh: float) -> np.ndarray:
         """Return another map's own pixels in the box round a frame."""
-        lattice = self._lattice(sky, band, frame)
+        lattice = self._lattice(band, frame)
         if lattice is None or not np.isfinite(lattice).any():
             return np.zeros((0, 0), np.float32)
         (y0, x0), (y1, x1) = (f(lattice, axis=(1, 2)).round().astype(int) for f in (np.nanmin, np.nanmax))
@@ -360,23 +361,30 @@ class Display:
         shape = int(self.frames.height[frame]), int(self.frames.width[frame])
         if size is not None:
             shape = tuple(max(1, round(n * size / max(shape))) for n in shape)  # type: ignore[assignment]
-        lattice = self._lattice(sky, band, frame)
+        lattice = self._lattice(band, frame)
         pixels = None if lattice is None else sample_lattice(sky, lattice, shape)
         return np.full(shape, np.nan, np.float32) if pixels is None else pixels
 
-    def _lattice(self, sky: SkyMap, band: int, frame: int) -> np.ndarray | None:
-        def make() -> np.ndarray | None:
-            wcs = self._wcs(frame)
-            shape = int(self.frames.height[frame]), int(self.frames.width[frame])
-            return None if wcs is None else frame_lattice(sky, wcs, shape).astype(np.float32)
+    def _lattice(self, band: int, frame: int) -> np.ndarray | None:
+        self._find_lattices(band, np.array([frame]))
+        return self._lattices.get((band, frame), lambda: None)
 
-        return self._lattices.get((band, frame), make)
-
-    def _wcs(self, frame: int) -> Any:
-        sky = self.frames.maps.get(self.frames.map_names[self.frames.map_codes[frame]])
-        if sky is None or sky.wcs is None:
-            return None
-        return shifted_wcs(sky.wcs, int(self.frames.x[frame]), int(self.frames.y[frame]))
+    def _find_lattices(self, band: int, frames: np.ndarray) -> None:
+        """Work out where frames lie on another map, many at once: coordinates cost a call, not a pixel."""
+        sky = self.bands[band].sky
+        assert sky is not None
+        known = self._lattices
+        new = np.array([frame for frame in frames.tolist() if (band, frame) not in known], dtype=np.int64)
+        for code in np.unique(self.frames.map_codes[new]):
+            own = self.frames.maps.get(self.frames.map_names[code])
+            if own is None or own.wcs is None:
+                continue
+            some = new[self.frames.map_codes[new] == code]
+            columns = (self.frames.y, self.frames.x, self.frames.height, self.frames.width)
+            boxes = np.stack([column[some] for column in columns], axis=1)
+            lattices = frame_lattices(sky, own.wcs, boxes)
+            for frame, lattice in zip(some.tolist(), lattices, strict=True):
+                known.put((band, frame), lattice)
 
     # ------------------------------------------------------------ what was asked
 
@@ -403,13 +411,21 @@ class _Kept:
         self._most, self._weight, self._total = most, weight, 0
         self._values: OrderedDict[Any, Any] = OrderedDict()
 
+    def __contains__(self, key: Any) -> bool:
+        return key in self._values
+
     def get(self, key: Any, make: Callable[[], Any]) -> Any:
         try:
             self._values.move_to_end(key)
             return self._values[key]
         except KeyError:  # not there, or dropped by another thread just now
             pass
-        value = self._values[key] = make()
+        return self.put(key, make())
+
+    def put(self, key: Any, value: Any) -> Any:
+        if key in self._values:  # another thread was quicker
+            return self._values[key]
+        self._values[key] = value
         self._total += self._weight(value)
         while self._total > self._most and len(self._values) > 1:
             self._total -= self._weight(self._values.popitem(last=False)[1])

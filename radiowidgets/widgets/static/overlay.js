@@ -123,10 +123,12 @@ function traceRegion(pen, view, region) {
 // A drawn region, or the line of a profile (kind "line").
 export function drawRegion(pen, view, region) {
   pen.save();
-  prepare(pen, view.density);
-  pen.strokeStyle = "#ffd54a";
   traceRegion(pen, view, region);
-  pen.stroke();
+  for (const [width, colour] of [[4, "rgba(0,0,0,0.75)"], [1.8, "#ffd54a"]]) {
+    pen.lineWidth = width * view.density;
+    pen.strokeStyle = colour;
+    pen.stroke();
+  }
   if (region.kind === "line") {
     pen.fillStyle = "#ffd54a";
     for (const [x, y] of region.points) {
