@@ -1,6 +1,7 @@
 """What Review answers without changing a label: orders, queries, reasons, progress, history, files.
 
-Each function takes the run and what the front end asked, and returns the answer: plain JSON and binary buffers.
+Each function takes the run, the scores as the reviewer sees them and what the front end asked, and returns the
+answer: plain JSON and binary buffers.
 """
 
 import re
@@ -9,11 +10,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from radiowidgets.errors import ParameterError, RadioWidgetsError, check_one_of
 from radiowidgets.labels.events import Event
 from radiowidgets.labels.log import LabelLog
-from radiowidgets.run import Run
+from radiowidgets.run import TEXTS, Run
 
 Reply = tuple[dict[str, Any], list[bytes]]
 
@@ -33,7 +35,7 @@ FORMATS = {
 }
 
 
-def order_by(run: Any, asked: Mapping[str, Any]) -> Reply:
+def order_by(run: Run, scores: pd.DataFrame, asked: Mapping[str, Any]) -> Reply:
     """Return an order of frames (uint32); of a session also why each is looked at (uint8)."""
     by = str(asked.get("by"))
     check_one_of("by", by, ("first", "column", "like", "queue"))
@@ -49,30 +51,30 @@ def order_by(run: Any, asked: Mapping[str, Any]) -> Reply:
     elif by == "like":
         order = run.more_like(frame_of(run, asked.get("frame")))
     else:
-        values = np.asarray(run.column(str(asked.get("column"))), dtype=np.float64)
+        values = np.asarray(run.column(str(asked.get("column")), scores), dtype=np.float64)
         # Frames without a value come last either way; equal ones stay in the order of their ranks.
         values = np.where(np.isfinite(values), -values if asked.get("descending") else values, np.inf)
-        order = np.lexsort((run.order["rank"].to_numpy(), values))
+        order = np.lexsort((scores["rank"].to_numpy(), values))
     return {}, [order.astype(np.uint32).tobytes()]
 
 
-def find(run: Any, asked: Mapping[str, Any]) -> Reply:
+def find(run: Run, scores: pd.DataFrame, asked: Mapping[str, Any]) -> Reply:
     """Return one bit a frame: whether a query and an annotator's labels hold for it."""
     found = np.ones(len(run), dtype=bool)
     if query := str(asked.get("query") or "").strip():
-        found &= run.find(query)
+        found &= run.find(query, scores)
     if annotator := str(asked.get("annotator") or ""):
         said = {frame_id for frame_id, state in run.labels.state(annotator).items() if not state.empty}
         found &= np.fromiter((frame_id in said for frame_id in run.frames.frame_ids), bool, len(run))
     return {"count": int(found.sum())}, [np.packbits(found).tobytes()]
 
 
-def stacks(run: Run, _asked: Mapping[str, Any]) -> Reply:
+def stacks(run: Run, scores: pd.DataFrame, _asked: Mapping[str, Any]) -> Reply:
     """Return for each frame the frame that leads its stack (int32)."""
-    return {}, [np.asarray(run.stacks(), dtype=np.int32).tobytes()]
+    return {}, [np.asarray(run.stacks(scores["rank"].to_numpy()), dtype=np.int32).tobytes()]
 
 
-def why(run: Run, asked: Mapping[str, Any]) -> Reply:
+def why(run: Run, scores: pd.DataFrame, asked: Mapping[str, Any]) -> Reply:
     """Return what makes the score of a frame, which frames are like it, and what is known there."""
     frame = frame_of(run, asked.get("frame"))
     answer: dict[str, Any] = {"frame": frame, "notes": []}
@@ -83,14 +85,14 @@ def why(run: Run, asked: Mapping[str, Any]) -> Reply:
         except RadioWidgetsError as error:  # the other parts may still be there
             answer["notes"].append(str(error))
 
-    part(lambda: _reasons(run, frame))
+    part(lambda: _reasons(run, scores, frame))
     part(lambda: _neighbours(run, frame))
     part(lambda: _objects(run, frame))
     return answer, []
 
 
-def _reasons(run: Run, frame: int) -> dict[str, Any]:
-    explanation = run.why(frame)
+def _reasons(run: Run, scores: pd.DataFrame, frame: int) -> dict[str, Any]:
+    explanation = run.why(frame, scores)
     table = explanation.contributions.head(BARS)
     rows = zip(
         *(table[name] for name in ("feature", "value", "typical", "unit", "contribution")), strict=True
@@ -142,7 +144,7 @@ def _angle(arcsec: float) -> str:
     return f"{arcsec:.0f}″" if arcsec < 100 else f"{arcsec / 60:.1f}′"
 
 
-def progress(run: Any, asked: Mapping[str, Any]) -> Reply:
+def progress(run: Run, _scores: pd.DataFrame, asked: Mapping[str, Any]) -> Reply:
     """Return the numbers of the session strip; what is not known yet is left out."""
     now = run.progress(threshold=int(asked.get("threshold") or 3))
     answer: dict[str, Any] = {
@@ -166,6 +168,11 @@ def progress(run: Any, asked: Mapping[str, Any]) -> Reply:
         words = f"{now.repeats} frames rated twice: {near}{kappa}"
         answer["consistency"] = {"agreement": now.agree, "words": words}
     return answer, []
+
+
+def sortable(run: Run) -> dict[str, str]:
+    """Return the columns that frames can be ordered by, with what they mean."""
+    return {name: words for name, words in run.columns.items() if name not in TEXTS}
 
 
 def history(log: LabelLog, rows: Mapping[str, int], asked: Mapping[str, Any]) -> Reply:
@@ -223,7 +230,7 @@ def said(event: Event, by_id: Mapping[str, Event]) -> str:
     return event.describe()
 
 
-def export(run: Any, asked: Mapping[str, Any], buffers: Any = ()) -> Reply:
+def export(run: Run, _scores: pd.DataFrame, asked: Mapping[str, Any], buffers: Any = ()) -> Reply:
     """Write frames into the run's folder ``exports``, and return where and how many."""
     kind, which = str(asked.get("format")), str(asked.get("which"))
     check_one_of("format", kind, FORMATS)
@@ -244,17 +251,10 @@ def export(run: Any, asked: Mapping[str, Any], buffers: Any = ()) -> Reply:
         raise ParameterError(
             f"Cannot write into {folder}: {error.strerror}. Free some space, or export with run.export elsewhere."
         ) from error
-    if kind == "summary":
-        place.write_text(run.summary(), "utf-8")
-        text = "Summary written."
-    else:
-        chosen = {"frames": frames} if frames is not None else {}
-        place = run.export(place, kind, min_interest=least if which == "rated" else None, **chosen)
-        text = (
-            f"{len(frames):,} frame{'' if len(frames) == 1 else 's'} written."
-            if frames is not None
-            else "Written."
-        )
+    place = run.export(place, kind, min_interest=least if which == "rated" else None, frames=frames)
+    text = (
+        "Written." if frames is None else f"{len(frames):,} frame{'' if len(frames) == 1 else 's'} written."
+    )
     return {"path": str(place), "text": text}, []
 
 

@@ -261,3 +261,219 @@ def test_it_reads_in_light_and_dark_and_in_a_narrow_cell(page, jupyter, theme):
     screenshot(page, f"review-narrow-{theme.split()[1].lower()}")
     box = root.locator(".rw-stage").bounding_box()
     assert box["width"] > 200 and box["height"] > 150
+
+
+def shown(root: Locator) -> list[str]:
+    """Frames in sight, in the order in which they stand."""
+    return root.locator(".rw-tile:not([hidden])").evaluate_all(
+        "tiles => tiles.sort((a, b) => a.dataset.place - b.dataset.place).map(tile => tile.dataset.frame)"
+    )
+
+
+def test_filters_by_rating_and_tag_keep_what_was_just_rated(page, jupyter):
+    root = start(page, jupyter, "filters")
+    root.locator(".rw-tile[data-place='0']").click()
+    for key in "540":
+        page.keyboard.press(key)
+    page.keyboard.press("a")  # the fourth: ARTEFACT, not rated
+    wait_saved(root)
+    first = shown(root)
+
+    root.get_by_role("search").get_by_label("Show").select_option("unrated")
+    assert shown(root)[0] == first[3]
+    page.keyboard.press("Home")
+    page.keyboard.press("2")  # it stays where it is until asked for
+    wait_saved(root)
+    assert shown(root)[0] == first[3]
+    expect(root.locator(".rw-state")).to_contain_text("Refresh (1 no longer belong)")
+    root.locator(".rw-state button", has_text="Refresh").click()
+    assert shown(root)[0] == first[4]
+    root.locator(".rw-chip", has_text="not rated yet").click()
+    expect(root.locator(".rw-state")).to_be_hidden()
+
+    root.locator("summary", has_text="Filters").click()
+    root.locator(".rw-pop .rw-tag", has_text="ARTEFACT").click()
+    assert shown(root) == [first[3]]
+    expect(root.locator(".rw-count")).to_have_text("1 frame")
+    root.locator(".rw-pop .rw-tag", has_text="ARTEFACT").click()
+    assert first[3] not in shown(root)
+    root.locator(".rw-pop button", has_text="Show all").click()
+    assert shown(root) == first
+
+    assert page.traffic.errors == []
+
+
+def test_queries_orders_and_jumps(page, jupyter):
+    root = start(page, jupyter, "queries")
+    root.locator(".rw-tile[data-place='0']").click()
+    for key in "5402":
+        page.keyboard.press(key)
+    wait_saved(root)
+    first = shown(root)
+    page.keyboard.press("/")
+    page.keyboard.type("rank <")
+    page.keyboard.press("Enter")
+    expect(root.locator(".rw-wrong")).to_contain_text("cannot be read at letter")
+    assert shown(root) == first
+    page.keyboard.press("Control+a")
+    page.keyboard.type("5 < rank <= 8 and tag is None")
+    page.keyboard.press("Enter")
+    expect(root.locator(".rw-count")).to_have_text("3 frames")
+    assert shown(root) == first[5:8] and root.locator(".rw-wrong").is_hidden()
+    root.locator(".rw-chip", has_text="rank").click()
+    expect(root.locator(".rw-tile[data-place='0']")).to_have_attribute("data-frame", first[0])
+
+    root.get_by_role("search").get_by_label("Order").select_option("column:rank")
+    expect(root.locator(".rw-tile[data-place='0'] .rw-rank")).to_have_text("196")
+    root.locator(".rw-filters .rw-icon").click()
+    expect(root.locator(".rw-tile[data-place='0'] .rw-rank")).to_have_text("1")
+    root.get_by_role("search").get_by_label("Order").select_option("rank")
+
+    page.keyboard.press("#")
+    page.keyboard.type("150")
+    page.keyboard.press("Enter")
+    expect(root.locator(".rw-cursor:not([hidden]) .rw-rank")).to_have_text("150")
+    expect(root.locator(".rw-spoken")).to_have_text("rank 150, not rated")
+    page.keyboard.press("Home")
+    page.keyboard.press(" ")  # the next one without a rating
+    expect(root.locator(".rw-cursor:not([hidden]) .rw-rank")).to_have_text("5")
+    assert page.traffic.errors == []
+
+
+def test_stacks_are_folded_and_unfolded_and_counted(page, jupyter):
+    root = start(page, jupyter, "stacks")
+    first = shown(root)
+    root.locator("summary", has_text="Filters").click()
+    root.get_by_label("Fold overlapping").check()
+    expect(root.locator(".rw-count")).to_contain_text("196 frames in", timeout=60_000)
+    page.keyboard.press("Escape")
+    folded = shown(root)
+    assert folded[0] == first[0] and folded != first
+    stack = root.locator(".rw-stacked:not([hidden])").first
+    place, hidden = stack.get_attribute("data-place"), int(stack.locator(".rw-stack").inner_text()[1:])
+    stack.click(position={"x": 20, "y": 50})
+    page.keyboard.press("x")
+    expect(root.locator(".rw-unfolded:not([hidden])")).to_have_count(hidden + 1)
+    page.keyboard.press("x")
+    expect(root.locator(".rw-unfolded:not([hidden])")).to_have_count(0)
+    assert root.locator(".rw-cursor:not([hidden])").get_attribute("data-place") == place
+    screenshot(page, "review-stacks")
+    root.locator(".rw-chip", has_text="folded").click()
+    assert shown(root) == first
+
+
+def test_many_frames_at_once_are_confirmed_and_any_action_is_undone_and_redone(page, jupyter):
+    root = start(page, jupyter, "history")
+    root.locator(".rw-tile[data-place='1']").click()
+    page.keyboard.press("5")
+    page.keyboard.press("*")
+    page.keyboard.press("a")
+    expect(root.locator(".rw-alarm")).to_have_text(re.compile("Tag 196 frames ARTEFACT"))
+    page.keyboard.press("0")  # nothing else is done meanwhile
+    page.keyboard.press("Escape")
+    expect(root.locator(".rw-alarm")).to_be_hidden()
+    assert root.locator(".rw-mark").count() == 0
+    page.keyboard.press("a")
+    page.keyboard.press("Enter")
+    wait_saved(root)
+    expect(root.locator(".rw-tile[data-place='0'] .rw-mark")).to_have_count(1)
+
+    page.keyboard.press("h")
+    events = root.locator(".rw-event")
+    expect(events).to_have_count(2)
+    expect(events.nth(0)).to_contain_text("+ARTEFACT · 196 frames")
+    events.nth(1).get_by_role("button", name="Undo").click()  # the older one
+    expect(root.locator(".rw-progress")).to_contain_text("0 rated")
+    expect(events).to_have_count(3)
+    expect(events.nth(2)).to_have_class(re.compile("rw-undone"))
+    expect(root.locator(".rw-tile[data-place='0'] .rw-mark")).to_have_count(1)
+    events.nth(2).get_by_role("button", name="Redo").click()
+    expect(root.locator(".rw-progress")).to_contain_text("1 rated")
+    events.last.locator(".rw-plain").click()
+    expect(root.locator(".rw-cursor:not([hidden])")).to_have_attribute("data-place", "1")
+    screenshot(page, "review-history")
+    assert page.traffic.errors == []
+
+
+def test_why_here_and_more_like_this(page, jupyter):
+    root = start(page, jupyter, "why")
+    root.locator(".rw-tile[data-place='3']").click()
+    frame = root.locator(".rw-tile[data-place='3']").get_attribute("data-frame")
+    page.keyboard.press("w")
+    expect(root.locator(".rw-barline").first).to_be_visible(timeout=60_000)
+    expect(root.locator(".rw-like").first).to_be_visible()
+    screenshot(page, "review-why")
+    page.keyboard.press("s")
+    expect(root.locator(".rw-chip")).to_contain_text("like rank 4")
+    expect(root.locator(".rw-tile[data-place='0']")).to_have_attribute("data-frame", frame)
+    root.locator(".rw-chip").click()
+    expect(root.locator(".rw-tile[data-place='3']")).to_have_attribute("data-frame", frame)
+    expect(root.locator(".rw-cursor:not([hidden])")).to_have_attribute("data-place", "3")
+    assert page.traffic.errors == []
+
+
+def test_a_session_with_random_looks_and_blind_repeats_and_an_export(page, jupyter):
+    root = start(page, jupyter, "session")
+    root.locator(".rw-tile[data-place='0']").click()
+    for number in range(45):
+        page.keyboard.press(str(number % 6))
+    wait_saved(root)
+    expect(root.locator(".rw-session")).to_contain_text("45 of 200")
+    expect(root.locator(".rw-session")).to_contain_text("yield 47 %")
+    root.locator("summary", has_text="Session").click()
+    for label, value in (("Blind repeats", "40"), ("Random frames", "20")):
+        root.get_by_label(label).fill(value)
+        root.get_by_label(label).press("Tab")
+    root.get_by_label("Hide score and rank").check()
+    root.get_by_role("button", name="Show what to look at next").click()
+    expect(root.locator(".rw-chip")).to_contain_text("session")
+    assert not any(root.locator(".rw-tile:not([hidden]) .rw-rank").all_inner_texts())
+    expect(root.locator(".rw-facts")).not_to_contain_text("Score")
+    assert not any(ratings(root))  # repeats look as if they were new
+    page.keyboard.press("Home")
+    for _ in range(20):
+        page.keyboard.press("3")
+    wait_saved(root)
+    page.keyboard.press("Home")
+    assert ratings(root)[:20] == ["3"] * 20
+    expect(root.locator(".rw-session")).to_contain_text("own agreement")
+    expect(root.locator(".rw-session")).to_contain_text("still hidden")
+    looks = {
+        event.frames[0].shown.get("look")
+        for event in LabelLog(jupyter.root / "runs" / "session" / "labels", annotator="checker").events()
+    }
+    assert looks == {"rank", "random", "repeat"}
+    screenshot(page, "review-session")
+
+    root.locator("summary", has_text="Export").click()
+    root.get_by_label("Which frames").select_option("rated")
+    root.get_by_role("button", name="Write").click()
+    place = root.get_by_label("Path")
+    expect(place).to_have_value(re.compile(r"exports.session-rated-3-.*\.csv"))
+    page.keyboard.press("Escape")
+    expect(root.locator(".rw-export-done")).to_be_hidden()
+    assert (jupyter.root / place.input_value()).exists()
+    assert page.traffic.errors == []
+
+
+def test_keys_are_those_that_were_chosen(page, jupyter):
+    name = "chosen"
+    source = SMALL.format(name=name).replace(
+        "rw.Review(run)", "rw.Review(run, keys={'undo': 'z', 'note': None})"
+    )
+    open_notebook(page, jupyter.write(f"{name}.ipynb", [source]))
+    run_cell(page, 0)
+    root = review(page)
+    root.locator(".rw-tile[data-place='0']").click()
+    page.keyboard.press("4")
+    page.keyboard.press("u")
+    wait_saved(root)
+    assert ratings(root)[0] == "4"
+    page.keyboard.press("z")
+    expect(root.locator(".rw-progress")).to_contain_text("0 rated")
+    page.keyboard.press("?")
+    sheet = root.locator(".rw-help")
+    expect(sheet.locator("tr", has_text="undo your last action").locator("kbd")).to_have_text("z")
+    expect(sheet.locator("tr", has_text="write a note")).to_have_count(0)
+    expect(sheet).to_contain_text("zoom in")
+    screenshot(page, "review-keys")

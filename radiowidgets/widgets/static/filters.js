@@ -36,7 +36,7 @@ export class FilterBar {
         h("div", { class: "rw-pop-row" }, h("label", { class: "rw-field" }, this.note, "With a note"), this.byField, this.mapField),
         h("div", { class: "rw-pop-row" }, h("label", { class: "rw-field", title: "Frames that overlap on the same thing are shown as one" }, this.fold, "Fold overlapping"),
           h("span", { class: "rw-grow" }), h("button", { class: "rw-button", type: "button", onclick: () => this.clear() }, "Show all"))));
-    this.element = h("div", { class: "rw-filters", role: "search", "aria-label": "Which frames" },
+    this.element = h("div", { class: "rw-filters", role: "search", "aria-label": "Filter and order" },
       field("Show", this.rating), h("span", { class: "rw-pair" }, field("Order", this.sort), this.way),
       this.query, this.past, this.more, this.rank);
     this.count = h("span", { class: "rw-count" });
@@ -141,7 +141,7 @@ export class FilterBar {
 
   clear() {
     this.app.view.filter = "all";
-    this.app.view.filters = { ...NO_FILTERS };
+    this.app.view.filters = structuredClone(NO_FILTERS);
     this.found = null;
     this.request += 1;
     this.complain("");

@@ -48,8 +48,8 @@ export class History {
     const on = h("button", { class: "rw-plain", type: "button", title: event.frames.length ? "Go there" : "Not in this run", disabled: !event.frames.length,
       onclick: () => { this.app.visit(event.frames[0], event.frames); this.app.focus(); } },
       event.count === 1 && event.frames.length === 1 && !this.app.hidden ? `rank ${this.app.ranks[event.frames[0]].toLocaleString("en")}` : plural(event.count, "frame"));
-    const take = event.takes && event.mine ? h("button", { class: "rw-button", type: "button",
-      onclick: () => { this.app.saving.outbox.post({ kind: "undo", event: event.takes }); this.app.focus(); } }, event.stands && !event.undo ? "Undo" : "Redo") : null;
+    const take = event.takes && event.mine && !event.undo ? h("button", { class: "rw-button", type: "button",
+      onclick: () => { this.app.saving.outbox.post({ kind: "undo", event: event.takes }); this.app.focus(); } }, event.stands ? "Undo" : "Redo") : null;
     return h("li", { class: `rw-event${event.stands ? "" : " rw-undone"}` },
       h("div", { class: "rw-event-head" }, h("time", { datetime: event.time, title: known ? time.toLocaleString() : "" }, when), h("span", { class: "rw-who" }, event.mine ? "you" : event.annotator), h("span", { class: "rw-grow" }), take),
       h("div", { class: "rw-event-what" }, event.words, " · ", on), event.note ? h("div", { class: "rw-quiet rw-event-note" }, `“${event.note}”`) : null);
@@ -85,19 +85,20 @@ export class ExportMenu {
     const which = this.format.value === "summary" ? "all" : this.which.value;
     const frames = which === "selection" ? app.selection.list : which === "shown" ? app.shown : null;
     if (frames && !frames.length) { this.say("There are no frames to write."); return; }
-    this.write.disabled = true;
+    if (this.busy) return; // the button stays as it is: a disabled one loses the focus, and keys would go to the notebook
+    this.busy = true;
     this.say("Writing…");
     const content = { kind: "export", format: this.format.value, which, least: Number(this.least.value), view: app.uid() };
-    if (!app.ask(content, frames ? [new Uint32Array(frames).buffer] : [])) this.write.disabled = false;
+    if (!app.ask(content, frames ? [new Uint32Array(frames).buffer] : [])) this.busy = false;
   }
 
   receive({ error, path, text }) {
-    this.write.disabled = false;
+    this.busy = false;
     if (error) { this.say(error); return; }
     const copy = h("button", { class: "rw-button", type: "button", onclick: async () => {
       try { await navigator.clipboard.writeText(path); setText(copy, "Copied"); } catch (failed) { place.select(); }
     } }, "Copy");
-    const place = h("input", { class: "rw-path", type: "text", readonly: true, value: path, "aria-label": "Path", onfocus: () => place.select() });
+    const place = h("input", { class: "rw-path", type: "text", readonly: true, value: path, title: path, "aria-label": "Path", onfocus: () => place.select() });
     this.done.replaceChildren(h("div", {}, text), h("div", { class: "rw-pop-row" }, place, copy));
   }
 

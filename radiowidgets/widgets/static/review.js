@@ -193,7 +193,7 @@ class ReviewView {
     this.changes += 1;
     if (content.rated !== undefined) this.rated = content.rated;
     if (!refused && content.text) this.saving.announce(content.text);
-    if (action?.kind === "undo" && content.frames.length) this.goTo(content.frames[0]);
+    if (action?.kind === "undo" && content.frames.length && !content.frames.includes(this.current())) this.goTo(content.frames[0]);
     if (!refused && action) this.root.dataset.saved = String(Number(this.root.dataset.saved ?? 0) + 1);
     this.drift(content.frames);
     this.showProgress();
@@ -457,7 +457,7 @@ class ReviewView {
   act(action, apply, words, after = () => {}) {
     const frames = this.selection.list;
     if (frames.length > this.most) this.saving.announce(`an action takes at most ${this.most.toLocaleString("en")} frames; select fewer`);
-    else if (frames.length > MANY) this.saving.confirm(`${words} ${plural(frames.length, "frame")}?`, `Yes, ${frames.length.toLocaleString("en")}`, () => this.post(action, frames, apply));
+    else if (frames.length > MANY) this.saving.confirm(words(plural(frames.length, "frame")), `Yes, ${frames.length.toLocaleString("en")}`, () => this.post(action, frames, apply));
     else { this.post(action, frames, apply); after(); }
   }
 
@@ -492,7 +492,7 @@ class ReviewView {
   }
 
   rate(value) {
-    this.act({ interest: value }, (frame) => { this.interest[frame] = value ?? -1; }, value === null ? "Take the rating from" : `Rate ${value}:`, () => {
+    this.act({ interest: value }, (frame) => { this.interest[frame] = value ?? -1; }, (which) => (value === null ? `Take the rating from ${which}?` : `Rate ${which} ${value}?`), () => {
       if (value === null || this.selection.size > 1) return;
       if (this.cursor < this.shown.length - 1) this.move(1);
       else if (this.view.sort.by === "queue") this.saving.announce("the session's list ends here; Session offers the next one");
@@ -504,7 +504,7 @@ class ReviewView {
     const all = this.selection.list.every((frame) => this.tags[frame] & mask);
     const { name } = this.schema[bit];
     this.act(all ? { remove: [name] } : { add: [name] },
-      (frame) => { this.tags[frame] = (all ? this.tags[frame] & ~mask : this.tags[frame] | mask) >>> 0; }, all ? `Take ${name} from` : `Tag ${name}:`);
+      (frame) => { this.tags[frame] = (all ? this.tags[frame] & ~mask : this.tags[frame] | mask) >>> 0; }, (which) => (all ? `Take ${name} from ${which}?` : `Tag ${which} ${name}?`));
   }
 
   undo() { this.saving.outbox.post({ kind: "undo" }); }

@@ -70,6 +70,7 @@ export class Saving {
   alert(text, cause = "error", choices = {}) {
     this.alarm.hidden = !text;
     this.alarm.dataset.cause = text ? cause : "";
+    this.alarm.setAttribute("role", cause === "ask" ? "alertdialog" : "alert");
     this.alarm.replaceChildren(...(text ? [h("span", {}, text)] : []));
     for (const [label, call] of Object.entries(text ? choices : {})) {
       this.alarm.append(" ", h("button", { class: "rw-button", type: "button", onclick: () => { call(); this.app.focus(); } }, label));

@@ -96,7 +96,7 @@ export function sessionFacts(progress, left) {
   }
   if (looks > 0) facts.push([`yield ${percent(interesting / looks)}`, `${interesting} interesting of ${looks} frames looked at`]);
   if (expected) {
-    facts.push([`next ${expected.looks}: ${expected.finds.toFixed(0)}`, "Interesting frames to expect in the next looks" +
+    facts.push([`next ${expected.looks}: about ${expected.finds.toFixed(0)}`, "Interesting frames to expect in the next looks" +
       (expected.low === null || expected.low === undefined ? "" : `, ${expected.low.toFixed(0)} to ${expected.high.toFixed(0)}`)]);
   }
   if (missed) facts.push([`still hidden: ${round(missed.count)} (${round(missed.low)}–${round(missed.high)})`, missed.words]);

@@ -9,7 +9,7 @@ export const DEFAULT_VIEW = { tile: 112, map: "inferno", stretch: "asinh", limit
 
 // `given` over `standard`, without what has another type: what was remembered may be damaged.
 export function restored(given, standard = DEFAULT_VIEW) {
-  const view = { ...standard };
+  const view = structuredClone(standard);
   if (typeof given !== "object" || given === null) return view;
   for (const [name, value] of Object.entries(given)) {
     const usual = standard[name];

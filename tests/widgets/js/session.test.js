@@ -8,7 +8,7 @@ const texts = (progress, left = 50) => sessionFacts(progress, left).map(([text])
 test("only what is known is said", () => {
   assert.deepEqual(texts({ rate: null, looks: 0, interesting: 0 }), []);
   assert.deepEqual(texts({ rate: 7.25, looks: 40, interesting: 3, expected: { looks: 100, finds: 6.4, low: 2, high: 13 } }),
-    ["7.3 / min", "yield 7.5 %", "next 100: 6"]);
+    ["7.3 / min", "yield 7.5 %", "next 100: about 6"]);
   assert.deepEqual(texts({ rate: 30, looks: 10, interesting: 0, missed: { count: 1234.4, low: 20, high: 5000, words: "" }, consistency: { agreement: 0.8, words: "" } }),
     ["30 / min", "yield 0 %", "still hidden: 1,234 (20–5,000)", "own agreement 80 %"]);
 });
@@ -31,4 +31,6 @@ test("what was remembered of a view is taken only where it makes sense", () => {
   assert.deepEqual(view.queries, []);
   assert.equal(restored({ lo: NaN }).lo, DEFAULT_VIEW.lo);
   assert.equal(restored({ cursor: 12 }).cursor, 12);
+  restored({}).filters.with.push("A");
+  assert.deepEqual(DEFAULT_VIEW.filters.with, []); // a view is a copy
 });
