@@ -149,6 +149,7 @@ class SelfSupervised(keras.Model):
         self.encoder = encoder
         self.augmentation = pipeline("none") if augmentation is None else augmentation
         self.n_views, self.seed = views, seed
+        self.total_steps = 0  # of the training, where it is known: momenta and temperatures follow it
         self.built = True  # networks have all their weights from the start
 
     def outputs(self, views: list[Any], training: bool) -> Any:
@@ -385,6 +386,7 @@ def train(
     )
     schedule = warmup_cosine(rate, len(data) * recipe.epochs, len(data) * recipe.warmup_epochs)
     optimizer = make_optimizer(recipe.optimizer, schedule, decay=recipe.decay, accumulate=recipe.accumulate)
+    model.total_steps = len(data) * recipe.epochs
     model.compile(optimizer=optimizer)
     if weights is not None:
         optimizer.build(model.trainable_variables)
@@ -416,4 +418,11 @@ def make_method(recipe: Recipe, *, seed: int = 0) -> SelfSupervised:
 
 
 #: Module and class of each method; a module is imported when first asked for.
-METHODS: dict[str, tuple[str, str]] = {"simclr": ("simclr", "SimCLR")}
+METHODS: dict[str, tuple[str, str]] = {
+    "simclr": ("simclr", "SimCLR"),
+    "byol": ("byol", "BYOL"),
+    "dino": ("dino", "DINO"),
+    "wmse": ("wmse", "WMSE"),
+    "swav": ("swav", "SwAV"),
+    "all4one": ("all4one", "All4One"),
+}
