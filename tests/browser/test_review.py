@@ -39,7 +39,9 @@ CONTRASTS = """root => {
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const clear = (element) => /^(transparent|rgba\\(0, 0, 0, 0\\))$/.test(getComputedStyle(element).backgroundColor);
-  return [".rw-heading", ".rw-progress", ".rw-value", ".rw-fact", ".rw-tag", ".rw-button"].map((which) => {
+  const parts = [".rw-heading", ".rw-progress", ".rw-value", ".rw-fact", ".rw-tag", ".rw-button", ".rw-field", ".rw-query",
+    ".rw-chip", ".rw-count", ".rw-session", ".rw-session-facts span", ".rw-why summary"];
+  return parts.map((which) => {
     const element = root.querySelector(which);
     let behind = element;
     while (clear(behind)) behind = behind.parentElement;
@@ -180,7 +182,7 @@ def test_keys_act_on_the_selection_and_only_inside_the_widget(page, jupyter):
     page.keyboard.press("Enter")
     large = root.locator(".rw-large")
     expect(large).to_be_visible()
-    large.locator("canvas").hover()
+    large.locator(".rw-large-canvas").hover()
     expect(large.locator(".rw-large-readout")).to_contain_text("pixel")
     page.keyboard.press("Escape")
     expect(large).to_be_hidden()
@@ -248,9 +250,14 @@ os.write = full
 def test_it_reads_in_light_and_dark_and_in_a_narrow_cell(page, jupyter, theme):
     root = start(page, jupyter, f"theme-{theme.split()[1].lower()}")
     page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", theme)
-    page.wait_for_timeout(800)
+    root.locator(".rw-tile[data-place='0']").click()
+    page.keyboard.press("4")
+    root.get_by_role("search").get_by_label("Show").select_option("rated")
+    expect(root.locator(".rw-session-facts span").first).to_be_visible()
     contrasts = root.evaluate(CONTRASTS)
     assert all(ratio >= 4.5 for _, ratio in contrasts), contrasts
+    root.locator(".rw-chip").click()
+    page.wait_for_timeout(800)
     screenshot(page, f"review-{theme.split()[1].lower()}")
     stage = root.locator(".rw-scroller").bounding_box()
     tile = root.locator(".rw-tile[data-place='0']").bounding_box()

@@ -99,7 +99,9 @@ export class Selection {
   }
 
   toggle(frame) {
-    this.set(this.has(frame) ? this.list.filter((other) => other !== frame) : Uint32Array.of(...this.list, frame));
+    const list = this.has(frame) ? this.list.filter((other) => other !== frame) : new Uint32Array(this.size + 1);
+    if (!this.has(frame)) { list.set(this.list); list[this.size] = frame; }
+    this.set(list);
   }
 }
 

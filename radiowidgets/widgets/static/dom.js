@@ -39,3 +39,6 @@ export function icon(strokes) {
   drawing.append(make("path", { d: strokes }));
   return drawing;
 }
+
+// The bytes of a buffer that came from the kernel, by themselves.
+export const copied = (view) => view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);

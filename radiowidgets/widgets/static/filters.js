@@ -1,7 +1,7 @@
 // Which frames are shown and in which order: the row of choices, the folded rest, and what holds now.
 
 import { NO_FILTERS, RATING_FILTERS } from "./arrange.js";
-import { h, plural, setText } from "./dom.js";
+import { copied, h, plural, setText } from "./dom.js";
 
 const MOST_QUERIES = 12; // remembered
 
@@ -176,7 +176,7 @@ export class FilterBar {
     }
     const { query } = this.filters;
     if (query) this.app.view.queries = [query, ...this.app.view.queries.filter((other) => other !== query)].slice(0, MOST_QUERIES);
-    this.found = new Uint8Array(buffers[0].buffer.slice(buffers[0].byteOffset, buffers[0].byteOffset + buffers[0].byteLength));
+    this.found = new Uint8Array(copied(buffers[0]));
     this.apply();
   }
 

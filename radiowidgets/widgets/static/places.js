@@ -1,0 +1,233 @@
+// Which frames are shown, in which order, where the cursor stands and which frames are chosen: what Review builds on.
+
+import { arrange, matcher, nextPlace, Selection } from "./arrange.js";
+import { copied, plural, setText } from "./dom.js";
+
+const LOOKS = ["rank", "random", "repeat"];
+
+export class Places {
+  constructor() {
+    this.count = 0;
+    this.shown = new Uint32Array(0); // frames in the order and under the filters now shown
+    this.cursor = 0; // place in `shown`
+    this.anchor = 0;
+    this.selection = new Selection();
+    this.pending = new Map(); // frame -> actions under way
+    this.notes = new Map();
+    this.blind = new Set(); // frames to be rated again as if for the first time
+    this.looks = new Map(); // frame -> why the session shows it
+    this.unfolded = new Set(); // stacks
+    this.drifted = new Set(); // frames that were labelled and no longer pass the filters
+    this.changes = 0; // of labels
+    this.sortRequest = 0;
+  }
+
+  // Order, scores, and the ranks before any re-ranking where they differ.
+  takeRanks(buffers, base = buffers[4]) {
+    [this.order, this.scores] = [new Uint32Array(copied(buffers[0])), new Float32Array(copied(buffers[1]))];
+    this.ranks = new Uint32Array(this.count);
+    this.order.forEach((frame, place) => { this.ranks[frame] = place + 1; });
+    this.base = base.byteLength ? new Uint32Array(copied(base)) : null;
+  }
+
+  current() { return this.shown[this.cursor]; }
+
+  refilter(keep = this.current()) {
+    if (!this.order) return;
+    const { interest, tags, notes, pending, blind, mapCodes } = this;
+    const test = matcher(this.view.filter, this.view.filters, { interest, tags, notes, pending, blind, maps: mapCodes,
+      names: this.schema.map((tag) => tag.name), mapNames: this.maps, found: this.filters.found });
+    this.test = test;
+    const groups = this.view.fold ? this.groups : null;
+    const { shown, frames, sizes } = arrange(this.sorted ?? this.order, test, groups, this.unfolded);
+    Object.assign(this, { shown, frames, sizes });
+    this.drifted.clear();
+    this.cursor = Math.max(0, this.placeOf(keep));
+    this.anchor = this.cursor;
+    this.selection.set(this.shown.subarray(this.cursor, this.cursor + 1));
+    this.gallery.empty.hidden = this.shown.length > 0;
+    setText(this.gallery.empty, this.count === 0 ? "This run holds no frames." : "No frame is like that. Take a filter away above.");
+    this.gallery.layout();
+    this.gallery.reveal();
+    this.filters.showState();
+    this.showProgress();
+    this.selected();
+  }
+
+  // Where a frame is shown, or else the stack that it is folded into; -1 if neither is.
+  placeOf(frame) {
+    if (!Number.isInteger(frame) || frame < 0 || frame >= this.count) return -1;
+    if (this.shown === this.order) return this.ranks[frame] - 1;
+    const place = this.shown.indexOf(frame);
+    return place >= 0 || !this.sizes ? place : this.shown.findIndex((other) => this.groups[other] === this.groups[frame]);
+  }
+
+  sortBy(sort, keep = this.current()) {
+    this.view.sort = { ...this.view.sort, ...sort };
+    this.sortRequest += 1;
+    const { by, column, descending, frame } = this.view.sort;
+    if (by === "rank") this.applySort(null, null, keep);
+    else {
+      const { random, repeats, goal } = this.view.session;
+      this.ask({ kind: "sort", by, column, descending, frame, random, repeats, count: Math.max(100, goal), request: this.sortRequest, view: this.uid() });
+    }
+    this.filters.show();
+    this.saveView();
+  }
+
+  takeSort(content, buffers) {
+    if (content.request !== this.sortRequest) return;
+    if (content.error) {
+      this.saving.alert(content.error);
+      this.sortBy({ by: "rank" });
+    } else this.applySort(new Uint32Array(copied(buffers[0])), buffers[1]?.byteLength ? new Uint8Array(copied(buffers[1])) : null, null);
+  }
+
+  applySort(sorted, looks, keep) {
+    this.sorted = sorted;
+    this.looks = new Map(looks ? [...looks].map((look, i) => [sorted[i], look]) : []);
+    this.blind = new Set([...this.looks].filter(([, look]) => LOOKS[look] === "repeat").map(([frame]) => frame));
+    this.changes += 1;
+    this.refilter(keep);
+    this.filters.show();
+  }
+
+  moreLikeThis() {
+    const frame = this.current();
+    if (frame !== undefined) this.sortBy({ by: "like", frame });
+  }
+
+  setFold(on) {
+    this.view.fold = on;
+    if (on && !this.groups) this.ask({ kind: "stacks", view: this.uid() });
+    this.filters.apply();
+  }
+
+  takeStacks(content, buffers) {
+    if (content.error) {
+      this.saving.alert(content.error);
+      this.view.fold = false;
+    } else this.groups = new Int32Array(copied(buffers[0]));
+    this.filters.apply();
+  }
+
+  stackOf(frame) {
+    const group = this.sizes ? this.groups[frame] : -1;
+    return group < 0 ? { size: 0, open: false } : { size: this.sizes[group], open: this.unfolded.has(group) };
+  }
+
+  unfold() {
+    const frame = this.current();
+    if (frame === undefined || this.stackOf(frame).size < 2) return;
+    const group = this.groups[frame];
+    if (!this.unfolded.delete(group)) this.unfolded.add(group);
+    this.refilter();
+  }
+
+  // Frames labelled just now stay where they are, and are counted if they no longer belong here.
+  drift(frames) {
+    if (!this.test) return;
+    const before = this.drifted.size;
+    for (const frame of frames) {
+      if (this.test(frame)) this.drifted.delete(frame);
+      else this.drifted.add(frame);
+    }
+    if (this.drifted.size !== before) this.filters.showState();
+  }
+
+  // ---------------------------------------------------------------- moving and choosing
+
+  goTo(frame) {
+    const place = this.placeOf(frame);
+    if (place >= 0) this.moveTo(place, false);
+    return place >= 0;
+  }
+
+  // Go to a frame wherever it is: what hides it is taken away. `frames` are then selected together.
+  visit(frame, frames = [frame]) {
+    if (this.placeOf(frame) < 0) {
+      this.filters.clear();
+      if (this.view.sort.by === "queue") this.sortBy({ by: "rank" }, frame);
+    }
+    this.goTo(frame);
+    if (frames.length > 1) {
+      this.selection.set(Uint32Array.from(frames));
+      this.selected();
+    }
+  }
+
+  goToRank(rank) {
+    const frame = Number.isInteger(rank) ? this.order[rank - 1] : undefined;
+    if (frame === undefined) this.saving.announce(`there is no rank ${rank}; ranks go to ${this.count.toLocaleString("en")}`);
+    else if (!this.goTo(frame)) this.saving.announce(`rank ${rank.toLocaleString("en")} is not among the frames shown`);
+  }
+
+  nextUnrated() {
+    const place = nextPlace(this.shown, this.cursor, (frame) => this.interest[frame] < 0 || this.blind.has(frame));
+    if (place < 0) this.saving.announce("every frame shown is rated");
+    else this.moveTo(place, false);
+  }
+
+  moveTo(place, extend) {
+    if (!this.shown.length) return;
+    this.moves = (this.moves ?? 0) + 1;
+    this.cursor = Math.max(0, Math.min(this.shown.length - 1, place));
+    if (!extend) this.anchor = this.cursor;
+    const [first, last] = [Math.min(this.anchor, this.cursor), Math.max(this.anchor, this.cursor)];
+    this.selection.set(this.shown.subarray(first, last + 1));
+    this.gallery.reveal();
+    this.selected();
+  }
+
+  move(by, extend = false) { this.moveTo(this.cursor + by, extend); }
+
+  choose(place) { // one more, or one fewer
+    const frame = this.shown[place];
+    if (!this.selection.has(frame) || this.selection.size > 1) this.selection.toggle(frame);
+    this.cursor = this.anchor = this.selection.has(frame) ? place : this.placeOf(this.selection.list.at(-1));
+    this.selected();
+  }
+
+  chooseAll() {
+    if (!this.shown.length) return;
+    this.selection.set(this.shown);
+    const folded = this.frames - this.shown.length;
+    this.saving.announce(`${plural(this.shown.length, "frame")} selected${folded ? `; ${folded.toLocaleString("en")} folded into stacks are not` : ""}`);
+    this.selected();
+  }
+
+  selected() {
+    this.schedule();
+    this.saveView();
+    this.speak();
+    if (this.large.open && this.current() === undefined) this.large.hide();
+    if (this.large.open) this.showLarge();
+  }
+
+  // A frame in words, for those who hear the page.
+  words(frame) {
+    const blind = this.blind.has(frame);
+    const interest = blind ? -1 : this.interest[frame];
+    const names = blind ? [] : this.schema.filter((tag, bit) => this.tags[frame] & (2 ** bit)).map((tag) => tag.name);
+    const { size, open } = this.stackOf(frame);
+    return [this.hidden ? "frame" : `rank ${this.ranks[frame].toLocaleString("en")}`, interest >= 0 ? `interest ${interest}` : "not rated", ...names,
+      size > 1 && !open ? `stack of ${size}` : null, !blind && this.notes.has(frame) ? "with a note" : null].filter(Boolean).join(", ");
+  }
+
+  speak() {
+    clearTimeout(this.speakTimer);
+    this.speakTimer = setTimeout(() => {
+      const frame = this.current();
+      if (frame !== undefined) setText(this.spoken, this.selection.size > 1 ? `${plural(this.selection.size, "frame")} selected, ${this.words(frame)}` : this.words(frame));
+    }, 250);
+  }
+
+  // How far a re-ranking has moved a frame; 0 where nothing is to be said.
+  moved(frame) { return this.base && !this.hidden ? this.base[frame] - this.ranks[frame] : 0; }
+
+  // Why this frame was looked at: its rank, chance, a repeat; null if the reviewer chose it otherwise.
+  lookOf(frame) {
+    if (this.looks.has(frame)) return LOOKS[this.looks.get(frame)];
+    return this.view.sort.by === "rank" && !this.test ? "rank" : null;
+  }
+}
