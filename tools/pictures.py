@@ -39,6 +39,16 @@ MAP = """
 rw.extension()
 rw.show_map(sky, rw.cut_windows(sky, size=256), sky.truth.sources.nlargest(60, "flux"))
 """
+# No large view is open, or its middle shows pixels: a band may take its time.
+ARRIVED = """() => {
+  const canvas = document.querySelector(".rw-large:not([hidden]) canvas");
+  if (!canvas) return true;
+  const [x, y] = [canvas.width / 2 - 60, canvas.height / 2 - 60];
+  const pixels = new Uint32Array(canvas.getContext("2d").getImageData(x, y, 120, 120).data.buffer);
+  const counts = new Map();
+  for (const pixel of pixels) counts.set(pixel, (counts.get(pixel) ?? 0) + 1);
+  return Math.max(...counts.values()) < pixels.length / 2; // names and marks alone leave one colour to most
+}"""
 LARGE = 18  # place of the frame that is shown large
 # (tags, rating) given to the first frames
 GIVEN = ["a1", "a0", "a0", "a0", "p5", "p4", "f3", "a1", "0"]
@@ -48,10 +58,11 @@ def keep(shown: Locator, name: str) -> None:
     """Keep a part of the page as it looks once nothing moves any more, in 256 colours."""
     page = shown.page
     expect(page.locator(".rw-tile.rw-waiting:not([hidden])")).to_have_count(0)
+    page.wait_for_function(ARRIVED)
     page.wait_for_timeout(1500)
     place = PICTURES / f"{name}.png"
     picture = Image.open(io.BytesIO(shown.screenshot())).convert("RGB")
-    picture.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(place, optimize=True)
+    picture.quantize(palette=picture.quantize(256)).save(place, optimize=True)  # a given palette is dithered
     print(f"wrote {place.relative_to(ROOT)}, {place.stat().st_size / 1000:.0f} kB")
 
 
