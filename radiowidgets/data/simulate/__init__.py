@@ -7,11 +7,12 @@ from the sky to the map: `populations` (counts, sizes, spectra), `morphologies` 
 
 How far they are from the real: a random forest on the frame features (12 beams wide, folds by parts of the map) tells
 mock from real frames with an AUC of 0.77 (SKA Data Challenge 1), 0.63 and 0.76 (two fields of SCORPIO, which it tells
-from one another with 0.89), 0.81 (MAGPIS) and 0.96 (LoTSS), each to some 0.05; 0.5 would be the same. These figures are
-of `benchmarks/bench_realism.py --seeds 2`. The settings of each telescope (`ARRAYS`), the level of the emission and the
-noise were chosen on these very maps, so that others will be told apart more easily; EMU, SMGPS and FIRST have not been
-compared. LoTSS is told by the ripples in its noise, which residual errors of directions leave, and by too many faint
-sources at 144 MHz, where spectra flatten.
+from one another with 0.89), 0.81 (MAGPIS) and 0.96 (LoTSS), each to some 0.05. 0.5 would be the same, but two pairs
+of mock maps of other seeds already give 0.50 to 0.88, since every seed has antennas of its own. These figures are of
+`benchmarks/bench_realism.py --seeds 2`. The settings of each telescope (`ARRAYS`), the level of the emission and the
+noise were chosen on these very maps, so that others will be told apart more easily; EMU, SMGPS and FIRST have not
+been compared. LoTSS is told by the ripples in its noise, which residual errors of directions leave, and by too many
+faint sources at 144 MHz, where spectra flatten.
 
 What the mocks do not capture: sources do not cluster, and a radio galaxy knows nothing of its host or cluster; shapes
 are sums of Gaussians, smoother and more regular than real lobes and remnants; deconvolution is not done but imitated
