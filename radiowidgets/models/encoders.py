@@ -36,20 +36,21 @@ def resnet50(channels: int = 1, *, seed: int = 0, dtype: Any = None) -> keras.Mo
 def small(
     channels: int = 1,
     *,
-    widths: tuple[int, ...] = (32, 48, 96, 160),
+    widths: tuple[int, ...] = (48, 96, 160),
     seed: int = 0,
     dtype: Any = None,
 ) -> keras.Model:
-    """Return an encoder for CPUs: a strided stem and three residual stages, 2 `widths[-1]` numbers a frame.
+    """Return an encoder for CPUs: a stem of stride 4, then residual stages; 2 `widths[-1]` numbers a frame.
 
     It ends in the mean and the maximum over the field: a faint cloud moves the first, a small source the second.
+    On a CPU the large first fields of a ResNet cost most; the stem leaves them out.
 
     Parameters
     ----------
     channels
         Of the frames.
     widths
-        Filters of the stem and of each stage; every one of them halves the field.
+        Filters of the stem and of each stage, which halves the field.
     seed
         Of the weights.
     dtype
@@ -57,13 +58,23 @@ def small(
     """
     make = _Maker(seed, dtype)
     frames = _frames(channels)
-    x = make.normal(make.conv(frames, widths[0], 5, 2))
+    x = make.normal(make.conv(frames, widths[0], 7, 4))
     for width in widths[1:]:
         x = _basic(make, x, width, 2)
-    x = _basic(make, x, widths[-1], 1)
     mean = layers.GlobalAveragePooling2D(dtype="float32")(x)
     most = layers.GlobalMaxPooling2D(dtype="float32")(x)
     return keras.Model(frames, layers.Concatenate(dtype="float32")([mean, most]), name="small")
+
+
+def two_looks(encoder: keras.Model, size: int) -> keras.Model:
+    """Return an encoder of both looks at a frame, (n, 2, size, size, channels), side by side in the result.
+
+    One network sees both; what it makes of the first comes first.
+    """
+    channels, width = encoder.input_shape[-1], encoder.output_shape[-1]
+    frames = keras.Input((2, size, size, channels), name="looks", dtype="float32")
+    flat = keras.ops.reshape(frames, (-1, size, size, channels))
+    return keras.Model(frames, keras.ops.reshape(encoder(flat), (-1, 2 * width)), name="two_looks")
 
 
 ENCODERS: dict[str, Callable[..., keras.Model]] = {"small": small, "resnet18": resnet18, "resnet50": resnet50}

@@ -1,0 +1,1 @@
+"""Embeddings, their projection to two dimensions, and what is near in them."""

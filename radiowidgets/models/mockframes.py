@@ -1,0 +1,209 @@
+"""Frames of mock skies for training encoders: every morphology equally at home, each object seen twice.
+
+An object is put into maps of the presets at random places, twice: elsewhere, turned, under other noise, among other
+neighbours and artefacts. What both takes share is the object; a network that finds it sees through the background.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from radiowidgets.data.simulate import simulate
+from radiowidgets.data.simulate.morphologies import MORPHOLOGIES, placed
+from radiowidgets.data.simulate.render import Drawable
+from radiowidgets.data.sources import clip_frames
+from radiowidgets.models.inputs import CHANNELS, LOOKS, SIZE, look_into
+from radiowidgets.parallel import Progress, map_chunks
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from radiowidgets.data.maps import SkyMap
+
+SURVEYS = ("emu", "smgps", "first", "sdc1-b1-8h")
+FIELD = "field"  # a frame at a random place, nothing put in
+#: Share of each kind among the frames, before scaling to 1: what looks much alike is not many times as frequent.
+SHARES: dict[str, float] = {
+    "fr1": 3.0, "fr2": 3.0, "double": 1.5, "triple": 1.5, "hybrid": 1.0, "wide-angle-tail": 1.3,
+    "narrow-angle-tail": 1.3, "x-shaped": 0.6, "point": 1.0, "disc": 0.8, "ring": 0.8, "shell": 0.8, "bubble": 0.8,
+    "hii-region": 0.8, "halo": 0.8, "relic": 0.8, "filament": 0.8, "irregular": 0.4, FIELD: 2.0,
+}  # fmt: skip
+KINDS = tuple(SHARES)
+FAINT = frozenset({"ring", "shell", "bubble", "hii-region", "halo", "relic", "filament", "irregular"})
+SIDES = (32, 48, 64, 96, 128, 150, 192, 256)  # pixels of the frames
+MAP_SIZE = 1024
+TAKES = 2
+GAMMA_SHARE = 0.3  # of the takes get another stretch
+_CHUNK = 256  # frames; belongs to the recipe, not to the workers
+
+
+class MockFrames(NamedTuple):
+    """Training frames.
+
+    Attributes
+    ----------
+    looks : uint8 (n, 2 takes, 2 looks, 64, 64, 3), see `inputs.encoder_input`
+    kind : int64 (n,), position in `KINDS`
+    snr : float32 (n, 2), mean surface brightness in rms
+    rms : float32 (n, 2), noise measured in the frames, Jy/beam
+    """
+
+    looks: NDArray[np.uint8]
+    kind: NDArray[np.int64]
+    snr: NDArray[np.float32]
+    rms: NDArray[np.float32]
+
+
+class Turned:
+    """Looks of which every take is turned and flipped, and some stretched, anew each time a batch is taken.
+
+    What happens depends on the seed and on which frames make the batch: no state is to be kept.
+    """
+
+    def __init__(self, looks: NDArray[np.uint8], seed: int = 0) -> None:
+        self.looks, self.seed = looks, seed
+
+    def __len__(self) -> int:
+        return len(self.looks)
+
+    def __getitem__(self, chosen: NDArray[np.integer]) -> NDArray[np.uint8]:
+        rng = np.random.default_rng([self.seed, *(int(k) for k in chosen[:8])])
+        batch = self.looks[chosen]
+        for frame in batch:
+            for take in frame:
+                turned = np.rot90(take, int(rng.integers(4)), axes=(1, 2))
+                if rng.random() < 0.5:
+                    turned = turned[:, ::-1]
+                if rng.random() < GAMMA_SHARE:
+                    power = np.exp(rng.uniform(-0.4, 0.4))
+                    table = np.rint(255 * (np.arange(256) / 255) ** power).astype(np.uint8)
+                    turned = table[turned]
+                take[:] = turned.copy()
+        return batch
+
+
+def mock_frames(
+    count: int,
+    seed: int = 0,
+    *,
+    maps_each: int = 2,
+    surveys: tuple[str, ...] = SURVEYS,
+    out: NDArray[np.uint8] | None = None,
+    progress: str | Progress | None = None,
+) -> MockFrames:
+    """Make training frames.
+
+    Parameters
+    ----------
+    count
+        Frames, of two takes each.
+    seed
+        The same seed gives the same bytes.
+    maps_each
+        Mock maps of each survey to put objects into.
+    surveys
+        Presets.
+    out
+        Where the looks go, (count, 2, 2, 64, 64, 3) uint8; a memory map, say.
+    """
+    maps = [
+        [simulate(name, MAP_SIZE, seed * 1000 + 17 + number, blank=0.0) for number in range(maps_each)]
+        for name in surveys
+    ]
+    rng = np.random.default_rng([seed, 0])
+    share = np.array(list(SHARES.values()))
+    kind = rng.choice(len(KINDS), count, p=share / share.sum())
+    looks = np.empty((count, TAKES, len(LOOKS), SIZE, SIZE, len(CHANNELS)), np.uint8) if out is None else out
+    snr, rms = np.zeros((2, count, TAKES), np.float32)
+
+    def work(first: int) -> None:
+        part = slice(first, first + _CHUNK)
+        _fill_chunk(
+            np.random.default_rng([seed, 1, first]), kind[part], maps, looks[part], snr[part], rms[part]
+        )
+
+    map_chunks(work, range(0, count, _CHUNK), progress=progress)
+    return MockFrames(looks, kind, snr, rms)
+
+
+def _fill_chunk(
+    rng: np.random.Generator,
+    kind: NDArray[np.int64],
+    maps: list[list[SkyMap]],
+    looks: NDArray[np.uint8],
+    snr: NDArray[np.float32],
+    rms: NDArray[np.float32],
+) -> None:
+    """Fill the takes of some frames, those of one size together."""
+    drawn: dict[int, list[tuple[int, int, NDArray[np.float32]]]] = {}
+    for place, number in enumerate(kind):
+        takes, brightness = _draw_takes(rng, KINDS[number], maps[rng.integers(len(maps))])
+        snr[place] = brightness
+        for take, pixels in enumerate(takes):
+            drawn.setdefault(len(pixels), []).append((place, take, pixels))
+    for side, frames in drawn.items():
+        strip = np.concatenate([pixels for _, _, pixels in frames])
+        y = np.arange(len(frames), dtype=np.int32) * np.int32(side)
+        x, size = np.zeros_like(y), np.full_like(y, side)
+        background, noise, _ = clip_frames(strip, y, x, size, size)
+        done = np.empty((len(frames), len(LOOKS), SIZE, SIZE, len(CHANNELS)), np.uint8)
+        look_into(strip, y, x, size, size, background, noise, np.arange(len(frames)), done)
+        for (place, take, _), image, level in zip(frames, done, noise, strict=True):
+            looks[place, take], rms[place, take] = image, level
+
+
+def _draw_takes(
+    rng: np.random.Generator, name: str, maps: list[SkyMap]
+) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
+    """Return the pixels of both takes of one object, and its mean brightness in each in rms."""
+    beam = maps[0].truth.beam  # type: ignore[attr-defined]
+    fwhm = 2.3548 * float(beam[0] * beam[1] - beam[2] ** 2) ** 0.25
+    if name == FIELD:
+        side = int(rng.choice(SIDES[1:]))
+        return [_cut(rng, maps, side)[0] for _ in range(TAKES)], np.zeros(TAKES, np.float32)
+    largest = fwhm if name == "point" else float(np.exp(rng.uniform(np.log(1.5 * fwhm), np.log(190.0))))
+    shape = MORPHOLOGIES[name](rng, largest)
+    low, high = (3.0, 40.0) if name in FAINT else (4.0, 200.0)
+    first = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+    takes, brightness = [], np.empty(TAKES, np.float32)
+    for take in range(TAKES):
+        wanted = (largest + 2 * fwhm) * rng.uniform(1.3, 3.0)
+        if rng.random() < 0.4:
+            wanted = float(rng.choice(SIDES))
+        side = next((side for side in SIDES if side >= max(wanted, 1.1 * largest)), SIDES[-1])
+        pixels, noise = _cut(rng, maps, side)
+        brightness[take] = np.clip(first * np.exp(take * rng.uniform(-1.2, 1.2)), low, high)
+        room = 0.35 * max(side - largest - fwhm, 0.0)
+        if rng.random() < 0.7:
+            room *= 0.15
+        x, y = (side - 1) / 2 + rng.uniform(-0.5, 0.5, 2) * room
+        pixels += _stamp(shape, side, x, y, float(rng.uniform(0, 2 * np.pi)), beam, brightness[take] * noise)
+        takes.append(pixels)
+    return takes, brightness
+
+
+def _cut(rng: np.random.Generator, maps: list[SkyMap], side: int) -> tuple[NDArray[np.float32], float]:
+    """Cut a random frame out of one of the maps; return it and the true noise at its centre."""
+    sky = maps[rng.integers(len(maps))]
+    y, x = rng.integers(0, MAP_SIZE - side + 1, 2)
+    pixels = np.array(sky.pixels[y : y + side, x : x + side], dtype=np.float32)
+    return pixels, float(sky.truth.rms[y + side // 2, x + side // 2])  # type: ignore[attr-defined]
+
+
+def _stamp(
+    shape: NDArray[np.void],
+    side: int,
+    x: float,
+    y: float,
+    theta: float,
+    beam: tuple[float, float, float],
+    brightness: float,
+) -> NDArray[np.float32]:
+    """Draw one object, sizes in pixels, with a mean surface brightness (weighted by itself) in Jy/beam."""
+    image = np.zeros((side, side), np.float32)
+    Drawable.of(placed(shape, x, y, 1.0, theta), 1.0, beam).draw(image, threads=1)
+    total = float(image.sum(dtype=float))
+    mean = float(np.square(image, dtype=float).sum()) / total if total > 0 else 1.0
+    return image * np.float32(brightness / mean)
