@@ -1,0 +1,431 @@
+"""How good an embedding is: linear and k-NN evaluation, label fractions, cross-validation, suspected mislabels.
+
+Arrays go in, tables come out. Keras is needed by `fine_tune` alone.
+
+Every spread here is the standard deviation over folds (n - 1 in the denominator), as in ssl-benchmark Tables 1 and 2.
+The errors of peculiar-frames Figure 5 are standard errors of the mean, sqrt(5) times smaller for its five test sets.
+Folds share their training data, so neither says how well the accuracy itself is known: `binomial_interval` does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from radiowidgets.errors import ParameterError, check_one_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import keras
+    from numpy.typing import ArrayLike, NDArray
+
+FOLDS = 3
+STRENGTHS = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
+
+
+def make_folds(
+    labels: ArrayLike, groups: ArrayLike | None = None, *, count: int = FOLDS, seed: int = 0
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Return (training, test) indices of stratified folds; frames of one group stay together.
+
+    Parameters
+    ----------
+    labels : (n,)
+        Classes.
+    groups : (n,), optional
+        Such as the object or the field of each frame. Default: every frame for itself.
+
+    Raises
+    ------
+    ParameterError
+        If a class has fewer frames than there are folds.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    labels = np.asarray(labels)
+    names, counts = np.unique(labels, return_counts=True)
+    if len(names) < 2 or counts.min() < count:
+        rarest = f"; the rarest, {names[np.argmin(counts)]}, has {counts.min()} frames" if len(names) else ""
+        raise ParameterError(
+            f"{count} folds need two classes or more of at least {count} frames each, and there are "
+            f"{len(names)}{rarest}. Give fewer folds, or leave that class out."
+        )
+    if groups is None:
+        splits: Iterator[Any] = StratifiedKFold(count, shuffle=True, random_state=seed).split(labels, labels)
+    else:
+        kind = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+        splits = kind.split(labels, labels, np.asarray(groups))
+    return [(np.asarray(train), np.asarray(test)) for train, test in splits]
+
+
+def linear_probe(strength: float | None = None, *, seed: int = 0) -> Any:
+    """Return a logistic regression of standardised columns.
+
+    The linear layer of ssl-benchmark section 4.1 is trained by SGD for 100 epochs, that of peculiar-frames section 3.2
+    for 30; this one is solved to its end, which needs no rate, no schedule and no luck.
+
+    Parameters
+    ----------
+    strength
+        Inverse of the L2 penalty. Default: the best of `STRENGTHS` by three-fold cross-validation inside the training
+        data, never by the test data.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV, StratifiedKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    pipe = make_pipeline(StandardScaler(), LogisticRegression(C=strength or 1.0, max_iter=500))
+    if strength is not None:
+        return pipe
+    inner = StratifiedKFold(3, shuffle=True, random_state=seed)
+    return GridSearchCV(pipe, {"logisticregression__C": STRENGTHS}, cv=inner)
+
+
+def nearest_neighbours(count: int = 10) -> Any:
+    """Return a k-NN vote by cosine, each neighbour weighed by its closeness; columns are standardised before."""
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    knn = KNeighborsClassifier(count, weights="distance", metric="cosine")
+    return make_pipeline(StandardScaler(), knn)
+
+
+def cross_validate(
+    embedding: ArrayLike,
+    labels: ArrayLike,
+    groups: ArrayLike | None = None,
+    *,
+    method: str | Callable[[], Any] = "linear",
+    count: int = FOLDS,
+    repeats: int = 1,
+    seed: int = 0,
+) -> tuple[pd.DataFrame, NDArray[np.float64]]:
+    """Cross-validate a classifier on a frozen embedding.
+
+    Parameters
+    ----------
+    embedding : (n, d)
+        Frames or their embedding.
+    labels, groups
+        See `make_folds`.
+    method : 'linear', 'knn' or a callable
+        Which makes an estimator with `fit` and `predict_proba`.
+    count, repeats
+        Folds, and how often they are drawn anew.
+
+    Returns
+    -------
+    table : DataFrame
+        One row a fold: repeat, fold, frames, accuracy and F1 (the mean over classes).
+    probabilities : (n, classes)
+        Of each frame when it was in the test fold, the mean over repeats; classes are sorted.
+    """
+    from sklearn.metrics import f1_score
+
+    embedding, labels = np.asarray(embedding), np.asarray(labels)
+    _check_rows(embedding, labels)
+    if isinstance(method, str):
+        check_one_of("method", method, _METHODS)
+        make = _METHODS[method]
+    else:
+        make = method
+    classes = np.unique(labels)
+    out = np.zeros((len(labels), len(classes)))
+    rows = []
+    for repeat in range(repeats):
+        for fold, (train, test) in enumerate(make_folds(labels, groups, count=count, seed=seed + repeat)):
+            estimator = make().fit(embedding[train], labels[train])
+            found = estimator.predict_proba(embedding[test])
+            out[np.ix_(test, np.searchsorted(classes, estimator.classes_))] += found
+            guess = estimator.classes_[np.argmax(found, axis=1)]
+            rows.append(
+                {
+                    "repeat": repeat,
+                    "fold": fold,
+                    "frames": len(test),
+                    "accuracy": float(np.mean(guess == labels[test])),
+                    "f1": float(f1_score(labels[test], guess, average="macro")),
+                }
+            )
+    return pd.DataFrame(rows), out / repeats
+
+
+def summarise(table: pd.DataFrame, value: str = "accuracy") -> dict[str, float]:
+    """Return the mean and the standard deviation over folds, and a binomial interval of the accuracy.
+
+    Parameters
+    ----------
+    table
+        From `cross_validate`. The interval takes each frame once, however often folds were repeated.
+    """
+    first = table[table["repeat"] == 0]
+    frames = int(first["frames"].sum())
+    hits = round(float((table["accuracy"] * table["frames"]).sum()) * frames / float(table["frames"].sum()))
+    low, high = binomial_interval(hits, frames)
+    deviation = float(table[value].std(ddof=1)) if len(table) > 1 else float("nan")
+    return {"mean": float(table[value].mean()), "sd": deviation, "low": low, "high": high, "frames": frames}
+
+
+def binomial_interval(
+    hits: int, trials: int, *, level: float = 0.95, kind: str = "wilson"
+) -> tuple[float, float]:
+    """Return an interval for a share of which `hits` of `trials` were seen.
+
+    Parameters
+    ----------
+    level
+        Probability that it shall hold.
+    kind
+        'wilson' (Wilson 1927) or 'jeffreys' (the Bayesian one of the prior Beta(1/2, 1/2)); see Brown, Cai & DasGupta
+        (2001), Statistical Science 16, 101.
+    """
+    from scipy import stats
+
+    check_one_of("kind", kind, ("wilson", "jeffreys"))
+    if not 0 <= hits <= trials or trials < 1:
+        raise ParameterError(f"{hits} hits of {trials} trials: give at least one trial, and no more hits.")
+    if not 0 < level < 1:
+        raise ParameterError(f"level is {level!r}; give a number between 0 and 1.")
+    if kind == "wilson":
+        found = stats.binomtest(hits, trials).proportion_ci(level, "wilson")
+        return float(found.low), float(found.high)
+    tail = (1 - level) / 2
+    low = stats.beta.ppf(tail, hits + 0.5, trials - hits + 0.5) if hits else 0.0
+    high = stats.beta.ppf(1 - tail, hits + 0.5, trials - hits + 0.5) if hits < trials else 1.0
+    return float(low), float(high)
+
+
+def label_fractions(
+    embedding: ArrayLike,
+    labels: ArrayLike,
+    groups: ArrayLike | None = None,
+    *,
+    fractions: Sequence[float] = (0.01, 0.03, 0.1, 0.3, 1.0),
+    method: str | Callable[[], Any] = "linear",
+    repeats: int = 3,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return the accuracy against the share of training labels: peculiar-frames Figure 7.
+
+    Test folds are whole; training folds are thinned within each class, to two frames a class at least. The penalty is
+    fixed ('linear' takes a strength of 0.1), for a few labels cannot choose it.
+
+    Returns
+    -------
+    DataFrame
+        fraction, frames (mean number to train on), mean and sd of the accuracy over folds and repeats.
+    """
+    embedding, labels = np.asarray(embedding), np.asarray(labels)
+    _check_rows(embedding, labels)
+    if isinstance(method, str):
+        check_one_of("method", method, _METHODS)
+        make: Callable[[], Any] = (lambda: linear_probe(0.1)) if method == "linear" else _METHODS[method]
+    else:
+        make = method
+    rng = np.random.default_rng(seed)
+    rows = []
+    for fraction in fractions:
+        if not 0 < fraction <= 1:
+            raise ParameterError(f"a fraction is {fraction!r}; give numbers above 0, up to 1.")
+        found, sizes = [], []
+        for repeat in range(repeats if fraction < 1 else 1):
+            for train, test in make_folds(labels, groups, seed=seed + repeat):
+                some = _thin(train, labels, fraction, rng)
+                estimator = make()
+                if method == "knn":
+                    estimator = nearest_neighbours(min(10, len(some)))
+                estimator.fit(embedding[some], labels[some])
+                found.append(np.mean(estimator.predict(embedding[test]) == labels[test]))
+                sizes.append(len(some))
+        rows.append(
+            {
+                "fraction": fraction,
+                "frames": float(np.mean(sizes)),
+                "mean": float(np.mean(found)),
+                "sd": float(np.std(found, ddof=1)),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def confusion(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
+    """Return how many frames of each class (rows) were taken for each class (columns).
+
+    Parameters
+    ----------
+    labels : (n,)
+    probabilities : (n, classes)
+        Of `cross_validate`.
+    """
+    labels, probabilities = np.asarray(labels), np.asarray(probabilities)
+    classes = np.unique(labels)
+    guess = classes[np.argmax(probabilities, axis=1)]
+    table = pd.crosstab(pd.Categorical(labels, classes), pd.Categorical(guess, classes), dropna=False)
+    return table.rename_axis(index="label", columns="taken for")
+
+
+def suspected_mislabels(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
+    """Return frames whose label is probably wrong, the surest first: confident learning.
+
+    Northcutt, Jiang & Chuang (2021), JAIR 70, 1373: a frame is suspected if the out-of-fold probability of some other
+    class reaches that class's threshold, the mean probability of it among frames that carry it, and that of its own
+    label is below its own. peculiar-frames Figure A.1 shows such frames of RGZ.
+
+    Returns
+    -------
+    DataFrame
+        index (position of the frame), label, suggested, probability (of the label), suggested_probability.
+    """
+    labels, probabilities = np.asarray(labels), np.asarray(probabilities, dtype=float)
+    _check_rows(probabilities, labels)
+    classes, given = np.unique(labels, return_inverse=True)
+    rows = np.arange(len(labels))
+    own = probabilities[rows, given]
+    limit = np.array([own[given == k].mean() for k in range(len(classes))])
+    rival = np.where(probabilities >= limit, probabilities, -np.inf)
+    rival[rows, given] = -np.inf
+    best = np.argmax(rival, axis=1)
+    sure = rival[rows, best]
+    wrong = np.flatnonzero((sure > own) & (own < limit[given]))
+    wrong = wrong[np.argsort(own[wrong] - sure[wrong], kind="stable")]
+    return pd.DataFrame(
+        {
+            "index": wrong,
+            "label": classes[given[wrong]],
+            "suggested": classes[best[wrong]],
+            "probability": own[wrong],
+            "suggested_probability": sure[wrong],
+        }
+    )
+
+
+def fine_tune(
+    encoder: keras.Model,
+    frames: ArrayLike,
+    labels: ArrayLike,
+    *,
+    epochs: int = 100,
+    batch_size: int = 256,
+    rate: float = 5e-4,
+    augmentation: keras.layers.Layer | None = None,
+    seed: int = 0,
+    verbose: int = 0,
+) -> FineTuned:
+    """Train a copy of an encoder with a linear layer on top: ssl-benchmark section 4.1.
+
+    AdamW, a linear warm-up over the first tenth and a cosine to nought; flips and crops of 0.95 to 1 of the side.
+
+    Parameters
+    ----------
+    encoder
+        From frames to (n, d); it stays as it is.
+    frames, labels
+        To train on, (n, h, w, channels) or (n, looks, h, w, channels) as the encoder takes them; uint8 stands for 0
+        to 1 in 255 steps.
+    epochs, batch_size, rate
+        The paper's; batches are no larger than a fourth of the frames.
+    augmentation
+        Default: the paper's.
+
+    Returns
+    -------
+    FineTuned
+        With `predict_proba(frames)` and `classes_`.
+    """
+    import keras
+
+    from radiowidgets.models.augment import RandomCropResize, RandomFlip
+    from radiowidgets.models.optimizers import make_optimizer, warmup_cosine
+    from radiowidgets.models.ssl.base import Batches
+
+    frames, labels = np.asarray(frames), np.asarray(labels)
+    _check_rows(frames, labels)
+    classes, given = np.unique(labels, return_inverse=True)
+    copy = keras.models.clone_model(encoder)
+    copy.set_weights(encoder.get_weights())
+    if augmentation is None:
+        flips, crops = RandomFlip(0.5, seed, both=True), RandomCropResize(0.95, 1.0, seed=seed + 1)
+        augmentation = keras.Sequential([flips, crops])
+    head = keras.layers.Dense(
+        len(classes), kernel_initializer=keras.initializers.GlorotUniform(seed=seed), dtype="float32"
+    )
+    inputs = keras.Input(frames.shape[1:], dtype="float32")
+    flat = keras.ops.reshape(inputs, (-1, *frames.shape[-3:]))
+    views = keras.ops.reshape(augmentation(flat), (-1, *frames.shape[1:]))
+    model = keras.Model(inputs, head(copy(views)))
+    data = Batches(frames, min(batch_size, max(len(frames) // 4, 1)), seed, given)
+    steps = len(data) * epochs
+    model.compile(
+        optimizer=make_optimizer("adamw", warmup_cosine(rate, steps, steps // 10), decay=0.01),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    model.fit(data, epochs=epochs, shuffle=False, verbose=verbose)
+    return FineTuned(model, classes)
+
+
+class FineTuned:
+    """A fine-tuned network as an estimator: `predict_proba`, `predict`, `classes_`."""
+
+    def __init__(self, model: keras.Model, classes: NDArray[Any]) -> None:
+        self.model, self.classes_ = model, classes
+
+    def predict_proba(self, frames: ArrayLike) -> NDArray[np.float64]:
+        """Return the probability of each class, (n, classes)."""
+        frames = np.asarray(frames)
+        out = np.empty((len(frames), len(self.classes_)))
+        for first in range(0, len(frames), 256):
+            part = frames[first : first + 256]
+            scale = np.float32(1 / 255) if part.dtype == np.uint8 else np.float32(1)
+            logits = np.asarray(self.model(part.astype(np.float32) * scale, training=False))
+            shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+            out[first : first + 256] = shares / shares.sum(axis=1, keepdims=True)
+        return out
+
+    def predict(self, frames: ArrayLike) -> NDArray[Any]:
+        """Return the likeliest class of each frame."""
+        return self.classes_[np.argmax(self.predict_proba(frames), axis=1)]
+
+
+class FineTuning:
+    """What `cross_validate` takes as a method to fine-tune an encoder in each fold.
+
+    Parameters
+    ----------
+    encoder, options
+        See `fine_tune`.
+    """
+
+    def __init__(self, encoder: keras.Model, **options: Any) -> None:
+        self.encoder, self.options = encoder, options
+
+    def __call__(self) -> FineTuning:
+        """Return an estimator yet to be fitted."""
+        return self
+
+    def fit(self, frames: ArrayLike, labels: ArrayLike) -> FineTuned:
+        """Return the fine-tuned network."""
+        return fine_tune(self.encoder, frames, labels, **self.options)
+
+
+_METHODS: dict[str, Callable[[], Any]] = {"linear": linear_probe, "knn": nearest_neighbours}
+
+
+def _thin(
+    train: NDArray[np.int64], labels: NDArray[Any], fraction: float, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return a share of the indices within each class, two at least."""
+    kept = []
+    for name in np.unique(labels[train]):
+        own = train[labels[train] == name]
+        kept.append(rng.permutation(own)[: max(2, round(fraction * len(own)))])
+    return np.sort(np.concatenate(kept))
+
+
+def _check_rows(first: NDArray[Any], labels: NDArray[Any]) -> None:
+    if len(first) != len(labels):
+        raise ParameterError(f"{len(first)} rows and {len(labels)} labels; give one label a row.")

@@ -1,0 +1,127 @@
+import functools
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from radiowidgets.errors import ParameterError
+from radiowidgets.models import evaluate
+
+
+@pytest.fixture(scope="module")
+def clouds():
+    """Three overlapping clouds of 60 points in 8 dimensions."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(["bent", "double", "point"], 60)
+    centres = rng.normal(size=(3, 8)) * 1.2
+    return centres.repeat(60, 0) + rng.normal(size=(180, 8)), labels
+
+
+def test_folds_are_stratified_and_keep_groups_together(clouds):
+    _, labels = clouds
+    groups = np.tile(np.arange(60), 3)
+    seen = np.zeros(180, int)
+    for train, test in evaluate.make_folds(labels, groups, seed=1):
+        assert not set(groups[train]) & set(groups[test])
+        assert np.unique(labels[test], return_counts=True)[1].min() >= 15
+        seen[test] += 1
+    assert (seen == 1).all()
+    with pytest.raises(ParameterError, match="the rarest, b, has 2 frames"):
+        evaluate.make_folds(["a"] * 5 + ["b"] * 2)
+
+
+@pytest.mark.parametrize("method", ["linear", "knn"])
+def test_cross_validation(clouds, method):
+    table, probabilities = evaluate.cross_validate(*clouds, method=method)
+    assert list(table["frames"]) == [60, 60, 60]
+    assert table["accuracy"].min() > 0.85
+    assert np.allclose(probabilities.sum(1), 1)
+    found = evaluate.summarise(table)
+    guess = np.unique(clouds[1])[probabilities.argmax(1)]
+    assert found["mean"] == pytest.approx(np.mean(guess == clouds[1]))
+    assert found["sd"] == pytest.approx(np.std(table["accuracy"], ddof=1))
+    assert found["low"] < found["mean"] < found["high"] and found["frames"] == 180
+    rng = np.random.default_rng(3)
+    chance, _ = evaluate.cross_validate(rng.normal(size=(180, 8)), clouds[1], method=method)
+    assert 0.2 < chance["accuracy"].mean() < 0.47
+
+
+def test_repeats_draw_new_folds(clouds):
+    table, probabilities = evaluate.cross_validate(*clouds, method="knn", repeats=2)
+    assert list(table["repeat"]) == [0, 0, 0, 1, 1, 1]
+    assert np.allclose(probabilities.sum(1), 1)
+    assert evaluate.summarise(table)["frames"] == 180
+
+
+def test_binomial_intervals():
+    # Brown, Cai & DasGupta (2001); Wilson's formula written out.
+    z, n, p = 1.959964, 10, 0.8
+    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    assert evaluate.binomial_interval(8, 10) == pytest.approx((middle - half, middle + half), abs=1e-6)
+    assert evaluate.binomial_interval(0, 10, kind="jeffreys") == pytest.approx((0, 0.217), abs=1e-3)
+    rng = np.random.default_rng(0)
+    for kind in ("wilson", "jeffreys"):
+        inside = [low <= 0.9 <= high for low, high in (
+            evaluate.binomial_interval(k, 200, kind=kind) for k in rng.binomial(200, 0.9, 400)
+        )]  # fmt: skip
+        assert 0.92 < np.mean(inside) < 0.98
+    with pytest.raises(ParameterError, match="11 hits of 10 trials"):
+        evaluate.binomial_interval(11, 10)
+
+
+def test_more_labels_help(clouds):
+    rows, labels = clouds
+    noise = np.random.default_rng(1).normal(size=(180, 40))
+    table = evaluate.label_fractions(np.hstack([rows, noise]), labels, fractions=(0.02, 0.2, 1.0), repeats=2)
+    assert list(table["frames"]) == [6, 24, 120]
+    assert table["mean"].is_monotonic_increasing and (table["sd"] >= 0).all()
+    knn = evaluate.label_fractions(rows, labels, fractions=(0.02,), method="knn", repeats=1)
+    assert knn["mean"][0] > 0.4
+    with pytest.raises(ParameterError, match="a fraction is 0"):
+        evaluate.label_fractions(rows, labels, fractions=(0,))
+
+
+def test_wrong_labels_are_found_and_counted(clouds):
+    rows, labels = clouds
+    given = labels.copy()
+    wrong = [3, 70, 130]
+    given[wrong] = ["double", "point", "bent"]
+    _, probabilities = evaluate.cross_validate(rows, given)
+    found = evaluate.suspected_mislabels(given, probabilities)
+    assert set(wrong) <= set(found["index"][:6])
+    row = found.set_index("index").loc[3]
+    assert row["label"] == "double" and row["suggested"] == "bent"
+    assert row["probability"] < row["suggested_probability"]
+    table = evaluate.confusion(given, probabilities)
+    assert table.to_numpy().sum() == 180 and table.loc["bent", "bent"] > 50
+    assert list(table.index) == list(table.columns) == ["bent", "double", "point"]
+
+
+def test_fine_tuning_learns_what_a_fresh_network_does_not_know():
+    from radiowidgets.models.encoders import small, two_looks
+
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 60, (32, 2, 32, 32, 1)).astype(np.uint8)
+    labels = np.tile(["bright", "dim"], 16)
+    frames[::2, :, 12:20, 12:20] += 150
+    encoder = two_looks(small(1, widths=(4, 8)), 32)
+    before = encoder.get_weights()
+    make = functools.partial(evaluate.FineTuning, epochs=8, batch_size=8, rate=1e-2)
+    table, probabilities = evaluate.cross_validate(frames, labels, method=make(encoder), count=2)
+    assert np.allclose(probabilities.sum(1), 1)
+    assert table["accuracy"].mean() > 0.9
+    assert all(np.array_equal(a, b) for a, b in zip(before, encoder.get_weights(), strict=True))
+
+
+def test_what_does_not_fit_is_named(clouds):
+    with pytest.raises(ParameterError, match="180 rows and 3 labels"):
+        evaluate.cross_validate(clouds[0], ["a", "b", "c"])
+    with pytest.raises(ParameterError, match="method is 'svm'"):
+        evaluate.cross_validate(*clouds, method="svm")
+
+
+def test_it_works_without_keras():
+    code = "import sys, radiowidgets.models.evaluate; sys.exit('keras' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
