@@ -22,6 +22,7 @@ Reply = tuple[dict[str, Any], list[bytes]]
 PAGE = 40  # events of the history in one answer
 MOST_GONE_TO = 2000  # frames of an event that the history leads to
 BARS = 8
+EXAMPLE = 'peak_snr > 20 and tag == "ARTEFACT"'
 NEIGHBOURS = 8
 MOST_OBJECTS = 12
 FORMATS = {
@@ -170,9 +171,10 @@ def progress(run: Run, _scores: pd.DataFrame, asked: Mapping[str, Any]) -> Reply
     return answer, []
 
 
-def sortable(run: Run) -> dict[str, str]:
-    """Return the columns that frames can be ordered by, with what they mean."""
-    return {name: words for name, words in run.columns.items() if name not in TEXTS}
+def columns(run: Run, _scores: pd.DataFrame, _asked: Mapping[str, Any]) -> Reply:
+    """Return the columns that frames can be ordered by, with what they mean, and a query for example."""
+    numbers = {name: words for name, words in run.columns.items() if name not in TEXTS}
+    return {"columns": numbers, "example": EXAMPLE}, []
 
 
 def history(log: LabelLog, rows: Mapping[str, int], asked: Mapping[str, Any]) -> Reply:

@@ -26,10 +26,9 @@ MOST_TAGS = 32  # tags of a frame travel as the bits of one number
 REMEMBERED = 5000  # answers kept, so that an action sent twice is recorded once
 LOOKS = ("rank", "random", "repeat")  # why a frame was looked at
 
-EXAMPLE = 'peak_snr > 20 and tag == "ARTEFACT"'
-
 # Questions whose answer goes to the part of the widget that asked, also where it is an error ...
 ANSWERS: Mapping[str, Callable[..., answers.Reply]] = {
+    "columns": answers.columns,
     "sort": answers.order_by,
     "find": answers.find,
     "stacks": answers.stacks,
@@ -38,7 +37,7 @@ ANSWERS: Mapping[str, Callable[..., answers.Reply]] = {
     "export": answers.export,
 }
 # ... and those that may take long, and must not keep a rating waiting.
-SLOW = ("stacks", "why", "export")
+SLOW = ("columns", "stacks", "why", "export")
 
 
 class Review(anywidget.AnyWidget):
@@ -82,6 +81,7 @@ class Review(anywidget.AnyWidget):
     act       id, frames, interest / add / remove / note, look    saved or refused, with the state of the frames
     undo      id, event (default: the last own action)            saved or refused, with the state of the frames
     rerank                                                        order: order, scores, ranks before
+    columns                                                       columns: those to order by, an example query
     sort      by first / column / like / queue, request           sort: order; of a queue, looks
     find      query, annotator, request                           find: a bit a frame
     stacks                                                        stacks: the leader of each frame
@@ -91,7 +91,7 @@ class Review(anywidget.AnyWidget):
     export    format, which, least; frames in a buffer            export: path
     ========  ==================================================  =========================================
 
-    The answers from ``sort`` on hold ``error``, a line, where they could not be given.
+    The answers from ``columns`` on hold ``error``, a line, where they could not be given.
     """
 
     _esm = module("review")
@@ -212,8 +212,6 @@ class Review(anywidget.AnyWidget):
                 ],
                 "annotators": self.labels.annotators,
                 "maps": list(self.run.frames.map_names),
-                "columns": answers.sortable(self.run),
-                "example": EXAMPLE,
                 "most": MAX_FRAMES,
                 "notes": notes,
                 "rated": int((interest >= 0).sum()),
@@ -249,6 +247,11 @@ class Review(anywidget.AnyWidget):
         self.send(own | content, buffers=buffers)
 
     def _on_act(self, content: dict[str, Any]) -> None:
+        self.act(content)
+
+    def act(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Record what a message ``act`` says, and return the answer, which the front end gets too."""
+
         def record() -> Any:
             frames = self._frames(content)
             what: dict[str, Any] = {
@@ -260,11 +263,17 @@ class Review(anywidget.AnyWidget):
                 [self._described(frame, look) for frame, look in sorted(seen.items())], **what
             )
 
-        self._once(content, record)
+        return self._once(content, record)
 
     def _on_undo(self, content: dict[str, Any]) -> None:
+        self.undo(content)
+
+    def undo(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Take back what a message ``undo`` names, and return the answer, which the front end gets too."""
         event = content.get("event")
-        self._once(content, self.labels.undo if event is None else lambda: self.labels.undo(str(event)))
+        return self._once(
+            content, self.labels.undo if event is None else lambda: self.labels.undo(str(event))
+        )
 
     def _on_rerank(self, _content: dict[str, Any]) -> None:
         started = time.perf_counter()
@@ -284,7 +293,7 @@ class Review(anywidget.AnyWidget):
 
     # ------------------------------------------------------------ labels
 
-    def _once(self, content: dict[str, Any], record: Any) -> None:
+    def _once(self, content: dict[str, Any], record: Any) -> dict[str, Any]:
         """Carry out an action and answer it; the same action sent again gets the same answer."""
         identity = str(content.get("id"))
         answer = self._answers.get(identity)
@@ -318,6 +327,7 @@ class Review(anywidget.AnyWidget):
                 while len(self._answers) > REMEMBERED:
                     self._answers.popitem(last=False)
         self.send(answer | {"rated": self._rated()})
+        return answer
 
     def _words(self, undo: Any) -> str:
         """Say what an undo took back."""

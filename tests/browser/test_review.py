@@ -39,8 +39,8 @@ CONTRASTS = """root => {
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const clear = (element) => /^(transparent|rgba\\(0, 0, 0, 0\\))$/.test(getComputedStyle(element).backgroundColor);
-  const parts = [".rw-heading", ".rw-progress", ".rw-value", ".rw-fact", ".rw-tag", ".rw-button", ".rw-field", ".rw-query",
-    ".rw-chip", ".rw-count", ".rw-session", ".rw-session-facts span", ".rw-why summary"];
+  const parts = [".rw-heading", ".rw-progress", ".rw-value", ".rw-fact", ".rw-tag", ".rw-button", ".rw-field",
+    ".rw-query", ".rw-chip", ".rw-count", ".rw-session", ".rw-session-facts span", ".rw-why summary"];
   return parts.map((which) => {
     const element = root.querySelector(which);
     let behind = element;

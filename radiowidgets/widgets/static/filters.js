@@ -49,8 +49,7 @@ export class FilterBar {
 
   // ---------------------------------------------------------------- what there is to choose from
 
-  takeIndex({ schema, annotators, maps, columns, example }) {
-    this.columns = columns;
+  takeIndex({ schema, annotators, maps }) {
     this.tagButtons = schema.map((tag) => h("button", { class: "rw-tag", type: "button", onclick: () => this.cycle(tag.name) },
       h("span", { class: "rw-swatch", style: { background: tag.colour } }), h("span", { class: "rw-tag-name" }, tag.name), h("span", { class: "rw-with" })));
     this.tagRow.replaceChildren(...this.tagButtons);
@@ -58,9 +57,19 @@ export class FilterBar {
     this.map.replaceChildren(...options({ "": "all maps" }), ...maps.map((name) => h("option", { value: name }, name)));
     this.byField.hidden = annotators.length < 1;
     this.mapField.hidden = maps.length < 2;
-    this.query.placeholder = example ? `Query, e.g. ${example}` : "Query";
-    this.sort.replaceChildren(...options({ rank: "rank", first: "rank before re-ranking", queue: "session", like: "like one frame" }),
-      h("optgroup", { label: "by column" }, Object.entries(columns).map(([name, words]) => h("option", { value: `column:${name}`, title: words }, name))));
+    this.query.placeholder = "Query";
+    this.sort.replaceChildren(...options({ rank: "rank", first: "rank before re-ranking", queue: "session", like: "like one frame" }));
+    if (this.known) this.takeColumns(this.known);
+    this.show();
+  }
+
+  // Columns of a large run take a moment to read, and come after the first painting.
+  takeColumns({ columns, example }) {
+    if (!columns) return;
+    this.known = { columns, example };
+    this.query.placeholder = `Query, e.g. ${example}`;
+    this.sort.querySelector("optgroup")?.remove();
+    this.sort.append(h("optgroup", { label: "by column" }, Object.entries(columns).map(([name, words]) => h("option", { value: `column:${name}`, title: words }, name))));
     this.show();
   }
 

@@ -105,7 +105,7 @@ class ReviewView extends Places {
       index: () => this.takeIndex(content, buffers), order: () => this.takeOrder(content, buffers),
       tiles: () => this.tiles.receive(content, buffers[0]), large: () => this.large.receive(content, buffers), parent: () => this.large.receive(content, buffers),
       saved: () => this.takeAnswer(content), refused: () => this.takeAnswer(content),
-      sort: () => this.takeSort(content, buffers), find: () => this.filters.takeFound(content, buffers), stacks: () => this.takeStacks(content, buffers),
+      sort: () => this.takeSort(content, buffers), find: () => this.filters.takeFound(content, buffers), columns: () => this.filters.takeColumns(content), stacks: () => this.takeStacks(content, buffers),
       why: () => this.panel.why.receive(content), history: () => this.history.receive(content), progress: () => this.session.receive(content),
       export: () => this.exports.receive(content), error: () => { this.busy(false); this.saving.alert(content.text); },
     }[content.kind];
@@ -374,6 +374,7 @@ class ReviewView extends Places {
     if (!this.painted) {
       this.painted = true;
       this.root.dataset.ready = "true";
+      this.ask({ kind: "columns", view: this.uid() });
       if (this.view.large) this.openLarge();
     }
   }
