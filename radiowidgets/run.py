@@ -3,7 +3,7 @@
 ``run.yaml`` names the inputs (with fingerprints), parameters, seeds and versions; the tables are Parquet, arrays are
 Zarr, labels are JSON lines: everything opens with public tools. One builder at a time writes frames, features,
 embedding and base scores, under ``build.lock``; reviewing takes no lock and writes only ``labels/``,
-``scores/<session>.parquet``, ``focus.parquet`` and the ``catalogues/`` that somebody attaches.
+``scores/<session>.parquet``, ``focus.parquet``, ``projections/`` and the ``catalogues/`` that somebody attaches.
 """
 
 import datetime as dt
@@ -38,6 +38,7 @@ from radiowidgets.features.frames import FEATURES, fill_features, frame_features
 from radiowidgets.labels.log import LabelLog
 from radiowidgets.labels.progress import AHEAD, Progress, Tally, mix_looks
 from radiowidgets.labels.schema import DEFAULT_SCHEMA, Schema
+from radiowidgets.latent.projection import is_projected, project
 from radiowidgets.ranking.active import kept_ratings, learn_from_ratings
 from radiowidgets.ranking.explanation import Explainer, Explanation
 from radiowidgets.ranking.folding import fold, measure_focus
@@ -65,6 +66,7 @@ COLUMNS = {
     "height": "pixels",
     "rms": "local noise, in the unit of the map",
     "peak_snr": "brightest pixel over the local noise",
+    "selection": "number of the last selection that holds it, 0 for none; see Run.select",
     "frame_id": "text: the id of the frame",
     "name": "text: the IAU name of its brightest place",
     "map": "text: the name of its map",
@@ -109,6 +111,7 @@ class Run:
         self._said: tuple[int, dict[str, np.ndarray | Words]] | None = None
         self._sequenced: tuple[pd.DataFrame, np.ndarray, np.ndarray, np.ndarray] | None = None
         self._ordered: tuple[tuple[str, int], pd.DataFrame] | None = None
+        self._selection = np.zeros(len(frames), np.int32)
 
     # ------------------------------------------------------------ making and opening
 
@@ -501,11 +504,33 @@ class Run:
         scores : DataFrame, optional
             Where rank and score are taken from; default: `order`.
         """
-        reader = self._readers(scores).get(name)
+        reader = self.readers(scores).get(name)
         if reader is None or name in TEXTS:
             numbers = ", ".join(known for known in self.columns if known not in TEXTS)
             raise ParameterError(f"There is no column {name!r} of numbers; there are {numbers}.")
         return np.asarray(reader(), dtype=np.float64)
+
+    def words(self, name: str) -> Words:
+        """Return one column of texts, such as tag, annotator or map, to colour by; see `columns`."""
+        if name not in TEXTS:
+            raise ParameterError(
+                f"There is no column {name!r} of texts; there are {', '.join(sorted(TEXTS))}."
+            )
+        words = self.readers(None)[name]()
+        assert isinstance(words, Words)
+        return words
+
+    def select(self, frames: Any) -> int:
+        """Keep frames in mind as a selection, and return its number: ``selection == 2`` finds them from then on.
+
+        Parameters
+        ----------
+        frames : sequence of int or str, or bool array (n,)
+            Positions or ids, or a mask as of `find`.
+        """
+        number = int(self._selection.max(initial=0)) + 1
+        self._selection[self._rows(frames)] = number
+        return number
 
     def find(self, query: str, scores: pd.DataFrame | None = None) -> np.ndarray:
         """Return of which frames a query is true, as bool (n,).
@@ -525,15 +550,17 @@ class Run:
         ParameterError
             If the query cannot be read or asks for what there is not; it says where.
         """
-        return match(query, self._readers(scores), len(self))
+        return match(query, self.readers(scores), len(self))
 
-    def _readers(self, scores: pd.DataFrame | None) -> dict[str, Callable[[], "np.ndarray | Words"]]:
+    def readers(self, scores: pd.DataFrame | None = None) -> dict[str, Callable[[], "np.ndarray | Words"]]:
+        """Return what reads each of `columns`; rank and score are those of `scores`, by default of `order`."""
         frames = self.frames
         each = np.arange(len(self))
         readers: dict[str, Callable[[], np.ndarray | Words]] = {
             "rms": lambda: frames.noise.rms,
             "frame_id": lambda: Words(frames.frame_ids, each),
             "name": lambda: Words(self.names, each),
+            "selection": lambda: self._selection,
             "map": lambda: Words(frames.map_names, frames.map_codes),
         }
         for name in ("rank", "score"):
@@ -848,6 +875,24 @@ class Run:
         distances : (count,) float64
         """
         return self._neighbours.nearest(self.frames[index].index, count)
+
+    def projection(self, method: str = "umap", *, seed: int = 0, **parameters: Any) -> np.ndarray:
+        """Return a place in the plane for each frame, (n, 2) float32; NaN where there is no sky.
+
+        Of what the ranking looks at, by `radiowidgets.latent.projection.project`, which tells the parameters; kept in
+        the folder ``projections``, so that it is made once.
+        """
+        values, cache = self._projected, self.path / "projections"
+        return project(values, method, seed=seed, cache=cache, **parameters)
+
+    def is_projected(self, method: str = "umap", *, seed: int = 0) -> bool:
+        """Return whether `projection` would answer at once."""
+        return is_projected(self._projected, method, seed=seed, cache=self.path / "projections")
+
+    @property
+    def _projected(self) -> np.ndarray:
+        values, _ = ranking_values(self.frames, self.embedding, self.features)
+        return np.where(has_sky(self.frames)[:, None], values, np.nan).astype(np.float32)
 
     def more_like(self, index: int) -> np.ndarray:
         """Return all frames, (n,) uint32, the most similar to frame `index` first; see `neighbours`."""
