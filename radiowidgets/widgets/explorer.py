@@ -231,6 +231,8 @@ class LatentExplorer(anywidget.AnyWidget):
         if plane.at_most_in(view) <= 2 * MOST_DOTS:
             found = plane.points_in(view)
             if len(found) <= MOST_DOTS:
+                # In the order of the frames: in that of the cells, one would see where those meet.
+                found = found[np.argsort(plane.frames[found])]
                 return self._dots(answer, plane, view, found, colouring, arranged, chosen)
         return self._picture(answer, plane, view, (width, height), colouring, arranged, chosen)
 
@@ -635,7 +637,8 @@ class LatentExplorer(anywidget.AnyWidget):
     def _fit(self, plane: Plane, about: Mapping[str, Any], aspect: float) -> Range:
         """Return a view that shows all points."""
         x0, x1, y0, y1 = plane.bounds(0.0 if about["equal"] else 0.0005)
-        width, height = (x1 - x0) * (1 + 2 * MARGIN), (y1 - y0) * (1 + 2 * MARGIN)
+        grown = 1 + 2 * MARGIN * (2 if about["ticks"] else 1)
+        width, height = (x1 - x0) * grown, (y1 - y0) * grown
         if about["equal"]:
             width, height = max(width, height * aspect), max(height, width / aspect)
         x, y = (x0 + x1) / 2, (y0 + y1) / 2
@@ -652,7 +655,10 @@ def _checked(values: Any) -> np.ndarray:
 
 
 def _more_columns(columns: Any, count: int) -> dict[str, pd.Series]:
-    table = {str(name): pd.Series(np.asarray(column)) for name, column in dict(columns or {}).items()}
+    table = {
+        str(name): pd.Series(np.asarray(column))
+        for name, column in ({} if columns is None else columns).items()
+    }
     for name, column in table.items():
         if len(column) != count:
             raise ParameterError(f"The column {name!r} has {len(column)} rows; there are {count} points.")

@@ -82,12 +82,13 @@ class Explorer {
     this.tools = Object.fromEntries(Object.entries(TOOLS).map(([name, [title, drawing]]) => [name,
       h("button", { class: "rw-icon", type: "button", title, "aria-label": title, onclick: () => { this.setTool(name); this.focus(); } }, icon(drawing))]));
     this.query = h("input", { class: "rw-query", type: "text", spellcheck: "false", autocomplete: "off", maxlength: "2000", "aria-label": "Select by a query",
-      placeholder: "select where …", title: "A condition on any column, such as peak_snr > 20; Enter selects", onchange: () => { if (this.query.value.trim()) this.selectBy({ how: "query", query: this.query.value }); } });
+      placeholder: "select where …", title: "A condition on any column, such as peak_snr > 20; Enter selects", onchange: () => { if (this.query.value.trim()) { this.selectBy({ how: "query", query: this.query.value }); this.focus(); } } });
     this.canvas = h("canvas", { class: "rw-plane", tabindex: "0", role: "application", "aria-roledescription": "scatter plot", "aria-label": "Frames in a plane" });
     this.card = h("div", { class: "rw-hover", hidden: true });
     this.hint = h("div", { class: "rw-hint", hidden: true }, "Click first to zoom with the wheel");
     this.legend = new Legend((code, more) => this.selectBy({ how: "category", code, mode: more ? "add" : "new" }));
-    this.stage = h("div", { class: "rw-stage" }, this.canvas, this.legend.element, this.hint, this.card);
+    this.empty = h("div", { class: "rw-empty" });
+    this.stage = h("div", { class: "rw-stage" }, this.canvas, this.empty, this.legend.element, this.hint, this.card);
     this.side = h("aside", { class: "rw-panel rw-side", "aria-label": "The chosen frames" });
     this.spoken = h("div", { class: "rw-spoken", "aria-live": "polite" });
     this.help = h("div", { class: "rw-help", role: "dialog", "aria-modal": "true", "aria-label": "Keys", hidden: true, onclick: (event) => { if (event.target === this.help) this.toggleHelp(); } });
@@ -164,6 +165,7 @@ class Explorer {
     this.help.replaceChildren(this.helpSheet());
     this.showControls();
     this.takeSelection(content);
+    this.saving.refresh();
     this.resized();
   }
 
@@ -231,7 +233,8 @@ class Explorer {
     this.points = { ...content, layers, buffers: layers ? null : buffers.map(copied), painted: null };
     if (content.what === "dots") this.points.dots = unpacked(this.points);
     this.waiting = content.plane.waiting;
-    setText(this.count, `${content.points.toLocaleString("en")} of ${plural(this.about.count, this.about.pictures || this.about.labels ? "frame" : "point")}${this.waiting ? " · UMAP is being made, PCA meanwhile" : ""}`);
+    setText(this.empty, content.points ? "" : "Nothing lies here; Home shows all.");
+    setText(this.count, `${content.points.toLocaleString("en")} of ${plural(this.about.count, this.about.pictures || this.about.labels ? "frame" : "point")} in view${this.waiting ? " · UMAP is being made, PCA meanwhile" : ""}`);
     this.colours = null;
     this.root.dataset.request = String(content.request);
     this.schedule();
@@ -452,6 +455,7 @@ class Explorer {
     const { serial, selected, shown, said } = content;
     const before = this.selection;
     this.selection = { serial, selected, shown, said };
+    if (this.saving.alarm.dataset.cause === "error") this.saving.alert("");
     if (!selected) this.outline = null;
     this.root.dataset.selected = String(selected);
     if (before.selected || selected) setText(this.spoken, selected ? `${plural(selected, "frame")} selected` : "nothing is selected");
@@ -495,13 +499,26 @@ class Explorer {
     const typing = target instanceof HTMLInputElement && target.type === "text";
     if (event.key === "Escape") { event.preventDefault(); this.escape(typing); return; }
     if (event.ctrlKey || event.metaKey) {
-      if (!typing && event.key.toLowerCase() === "z") { event.preventDefault(); this.undo(); }
+      const key = event.key.toLowerCase();
+      if (!typing && key === "z") this.undo();
+      else if (typing && key !== "s") return; // copy, paste and the like
+      else if (!this.handOn(event)) return; // the notebook's: save, run, ...
+      event.preventDefault();
       return;
     }
     if (typing || event.altKey || this.saving.asking || target instanceof HTMLSelectElement) return;
     if (event.repeat && !/^(Arrow|[+=-]$)/.test(event.key)) { event.preventDefault(); return; }
     if (target.closest("button, summary") && (event.key === "Enter" || event.key === " ")) return;
     if (this.command(event.key)) event.preventDefault();
+  }
+
+  // Give a key to the notebook, which looks at what has the focus; true if it was taken.
+  handOn(event) {
+    const host = this.root.closest(".jp-Cell") ?? this.root.parentElement;
+    host.focus({ preventScroll: true });
+    const taken = !host.dispatchEvent(new KeyboardEvent("keydown", event));
+    if (document.activeElement === host) this.focus();
+    return taken;
   }
 
   escape(typing) {
@@ -677,10 +694,13 @@ class Explorer {
     this.thumbSize = Math.round(Math.max(44, Math.min(SMALL_TILE * 1.5, 0.62 * Math.sqrt((port.width * port.height) / Math.max(count, 1)))));
     const at = (i) => port.toScreen(x[i], y[i]);
     const plain = codes.length ? null : 200;
-    for (let i = 0; i < count; i++) {
-      const [px, py] = at(i);
-      if (px < -9 || py < -9 || px > port.width + 9 || py > port.height + 9) continue;
-      this.sheet.draw(pen, plain ?? codes[i], marks.length > 0 && !marks[i], px, py);
+    // What is selected lies on what is not, and what has a value on what has none.
+    for (const layer of marks.length ? [0, 1, 2, 3] : [2, 3]) {
+      for (let i = 0; i < count; i++) {
+        if ((marks.length && !marks[i] ? 0 : 2) + (codes.length && codes[i] === 1 ? 0 : 1) !== layer) continue;
+        const [px, py] = at(i);
+        if (px > -9 && py > -9 && px < port.width + 9 && py < port.height + 9) this.sheet.draw(pen, plain ?? codes[i], layer < 2, px, py);
+      }
     }
     if (!shown) { this.setThumbs([]); return; }
     const order = Array.from(frames.keys());
@@ -717,6 +737,15 @@ class Explorer {
     pen.strokeStyle = this.dark ? "rgb(255 255 255 / 28%)" : "rgb(0 0 0 / 28%)";
     pen.lineWidth = 1;
     pen.textBaseline = "alphabetic";
+    const write = (text, x, y) => { // readable on points too
+      pen.save();
+      pen.strokeStyle = this.dark ? "#0d1016" : "#ffffff";
+      pen.lineWidth = 3.5;
+      pen.lineJoin = "round";
+      pen.strokeText(text, x, y);
+      pen.restore();
+      pen.fillText(text, x, y);
+    };
     if (plane.ticks) {
       const sky = plane.sky; // right ascension grows to the left
       const toValue = sky ? (x) => sky.ra - x / sky.squeeze : (x) => x;
@@ -726,7 +755,7 @@ class Explorer {
       pen.textAlign = "center";
       for (const value of columns) {
         const px = this.port.toScreen(toPlace(value), 0)[0];
-        pen.fillText(tickText(sky ? ((value % 360) + 360) % 360 : value, columns[1] - columns[0] || 1), px, height - 7);
+        write(tickText(sky ? ((value % 360) + 360) % 360 : value, columns[1] - columns[0] || 1), px, height - 7);
         line(pen, px, height, px, height - 4);
       }
       const rows = niceTicks(range[2], range[3], Math.max(2, height / 70));
@@ -734,18 +763,18 @@ class Explorer {
       for (const value of rows) {
         const py = this.port.toScreen(0, value)[1];
         if (py > height - 24) continue;
-        pen.fillText(tickText(value, rows[1] - rows[0] || 1), 7, py + 4);
+        write(tickText(value, rows[1] - rows[0] || 1), 7, py + 4);
         line(pen, 0, py, 4, py);
       }
     }
     pen.textAlign = "center";
     pen.font = "600 11px system-ui, sans-serif";
-    if (plane.x) pen.fillText(plane.x, width / 2, height - (plane.ticks ? 21 : 8));
+    if (plane.x) write(plane.x, width / 2, height - (plane.ticks ? 21 : 8));
     if (plane.y) {
       pen.save();
       pen.translate(plane.ticks ? 52 : 15, height / 2);
       pen.rotate(-Math.PI / 2);
-      pen.fillText(plane.y, 0, 0);
+      write(plane.y, 0, 0);
       pen.restore();
     }
   }
@@ -838,7 +867,7 @@ class DotSheet {
     colours.forEach((colour, code) => {
       for (const faint of [0, 1]) {
         const [cx, cy] = [((code % 16) + 0.5) * side, (Math.floor(code / 16) + 16 * faint + 0.5) * side];
-        pen.fillStyle = css(colour, faint ? 0.22 : 0.9);
+        pen.fillStyle = css(colour, (faint ? 0.22 : 0.9) * (code === 1 ? 0.7 : 1));
         pen.beginPath();
         pen.arc(cx, cy, radius * density, 0, 2 * Math.PI);
         pen.fill();
