@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from radiowidgets.errors import ParameterError
+from radiowidgets.ranking.trees import Forest
 
 FULL_WEIGHT = (
-    80  # ratings after which the order follows the ratings alone; a tenth of the frames where that is less
+    80  # ratings after which the first order no longer counts; a tenth of the frames where that is less
 )
 HIGHEST = 5.0
 
@@ -25,9 +26,10 @@ def learn_from_ratings(
 ) -> tuple[np.ndarray, str]:
     """Move a first order towards what was rated high.
 
-    The place in the first order is averaged with the place by the interest that extra trees and a ridge
-    regression predict from the ratings; the second counts for n / 80 after n ratings, and alone from 80 on (of
-    fewer than 800 frames, from a tenth of them on).
+    The place in the first order is averaged with the place by the interest that extra trees and a Bayesian ridge
+    regression predict from the ratings. Early on both count alike, so that what is unusual in a way not seen yet
+    is still looked at; from 80 ratings on (of fewer than 800 frames, from a tenth of them on) the prediction counts
+    alone.
 
     Parameters
     ----------
@@ -56,9 +58,9 @@ def learn_from_ratings(
         return base, f"all {len(rows)} ratings are {ratings[0]:g}, so there is nothing to learn from yet"
     spread = clipped_spread(values)
     trees, ridge = fit_ratings(spread[rows], ratings, seed)
-    predicted = 0.5 * _share_below(trees.predict(spread)) + 0.5 * _share_below(ridge.predict(spread))
+    predicted = 0.5 * share_below(trees.predict(spread)) + 0.5 * share_below(ridge.predict(spread))
     weight = weight_of_ratings(len(rows), len(values))
-    score = (1 - weight) * _share_below(base) + weight * predicted
+    score = (1 - weight) * share_below(base) + weight * predicted
     return score, f"your {len(rows)} ratings count for {weight:.0%}, the first ranking for {1 - weight:.0%}"
 
 
@@ -82,29 +84,29 @@ def kept_ratings(labels: Mapping[str, float] | pd.Series | None) -> str:
 
 
 def clipped_spread(values: np.ndarray) -> np.ndarray:
-    """Return values in robust widths from their medians, within 10."""
-    spread = values - np.median(values, axis=0)
-    return np.clip(spread / np.maximum(1.4826 * np.median(np.abs(spread), axis=0), 1e-9), -10, 10)
+    """Return values in standard deviations from their means, within 6, as float32: no outlier rules a column."""
+    values = np.asarray(values, dtype=np.float32)
+    width = values.std(axis=0, dtype=np.float64)
+    spread = values - values.mean(axis=0, dtype=np.float64).astype(np.float32)
+    spread /= np.where(width > 0, width, 1.0).astype(np.float32)
+    return np.clip(spread, -6, 6, out=spread)
 
 
-def fit_ratings(spread: np.ndarray, ratings: np.ndarray, seed: int) -> tuple[Any, Any]:
-    """Return the extra trees and the ridge regression of the rated frames, the same for the same seed."""
-    from sklearn.ensemble import ExtraTreesRegressor
-    from sklearn.linear_model import Ridge
+def fit_ratings(spread: np.ndarray, ratings: np.ndarray, seed: int) -> tuple[Forest, Any]:
+    """Return the extra trees and the Bayesian ridge regression of the rated frames, the same for the same seed."""
+    from sklearn.linear_model import BayesianRidge
 
     target = ratings / HIGHEST
-    trees = ExtraTreesRegressor(200, min_samples_leaf=1, max_features="sqrt", random_state=seed, n_jobs=-1)
-    trees.fit(spread, target)
-    trees.n_jobs = 1  # threads would add the trees up in any order, and the last bits would differ
-    return trees, Ridge(alpha=float(spread.shape[1])).fit(spread, target)
+    return Forest.grow(spread, target, seed=seed), BayesianRidge().fit(spread.astype(np.float64), target)
 
 
 def weight_of_ratings(ratings: int, frames: int) -> float:
-    """Return how much so many ratings count beside the first order, 0 to 1."""
-    return min(1.0, ratings / max(10.0, min(FULL_WEIGHT, 0.1 * frames)))
+    """Return how much so many ratings count beside the first order: half at first, later all."""
+    full = max(10.0, min(FULL_WEIGHT, 0.1 * frames))
+    return float(np.interp(ratings, [0.2 * full, full], [0.5, 1.0]))
 
 
-def _share_below(values: np.ndarray) -> np.ndarray:
+def share_below(values: np.ndarray) -> np.ndarray:
     """Return the share of the others that lie below each value (ties at their middle), in [0, 1]."""
     from scipy.stats import rankdata
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,9 +22,7 @@ from radiowidgets.errors import ParameterError
 from radiowidgets.features.frames import comparable_features
 from radiowidgets.ranking.active import clipped_spread, fit_ratings, rated_rows, weight_of_ratings
 from radiowidgets.ranking.isolation import FEW, TREES, fit_forest, has_sky, robust_distance
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from radiowidgets.ranking.trees import Forest
 
 SAMPLE = 50_000  # frames that a model of the score is fitted on, and that shares are counted among
 SURROGATE_TREES = 60
@@ -33,6 +31,7 @@ CHECKED = 64  # frames on which they are compared
 TOLD = 5  # sentences about features
 EXTREME = 0.95
 ODD = 0.75  # a value is high or low where this share of the frames lies on its other side
+CANCELLED = 0.02  # share of the moves that their sum is, below which it says nothing of their signs
 WORTH = 0.04  # share of what lifts a frame below which a feature is not told
 
 
@@ -451,58 +450,6 @@ def _evenly(n: int, count: int) -> np.ndarray:
 # trees
 
 
-class Paths:
-    """The trees of a forest as flat arrays, and what each split adds to a value that every node has.
-
-    Parameters
-    ----------
-    trees : sequence of sklearn.tree._tree.Tree
-    values : sequence of arrays
-        A value of each node, the mean of what its two children have, weighted by their training frames.
-    """
-
-    def __init__(self, trees: Sequence[Any], values: Sequence[np.ndarray]) -> None:
-        counts = [tree.node_count for tree in trees]
-        self.roots = np.r_[0, np.cumsum(counts)[:-1]].astype(np.int64)
-
-        def joined(columns: Sequence[np.ndarray], dtype: Any) -> NDArray[Any]:
-            return np.concatenate(columns).astype(dtype, copy=False)
-
-        first = np.repeat(self.roots, counts)
-        left = joined([tree.children_left for tree in trees], np.int64)
-        self._left = np.where(left >= 0, left + first, -1)
-        self._right = joined([tree.children_right for tree in trees], np.int64) + first
-        self._feature = joined([tree.feature for tree in trees], np.int32)
-        self._threshold = joined([tree.threshold for tree in trees], np.float64)
-        self._value = joined(values, np.float64)
-
-    @property
-    def baseline(self) -> float:
-        """Mean value of the roots."""
-        return float(self._value[self.roots].mean())
-
-    def attribute(self, rows: np.ndarray) -> np.ndarray:
-        """Return what each feature adds to the mean value of the leaves, (n, d), for rows (n, d)."""
-        rows = np.ascontiguousarray(rows, dtype=np.float32)  # as trees compare them
-        out = np.zeros(rows.shape)
-        _add_moves(
-            rows, self.roots, self._feature, self._threshold, self._left, self._right, self._value, out
-        )
-        return out / len(self.roots)
-
-
-@njit(nogil=True, cache=True)
-def _add_moves(rows, roots, feature, threshold, left, right, value, out):
-    for i in range(len(rows)):
-        for root in roots:
-            node = root
-            while left[node] >= 0:
-                k = feature[node]
-                child = left[node] if rows[i, k] <= threshold[node] else right[node]
-                out[i, k] += value[child] - value[node]
-                node = child
-
-
 @njit(nogil=True, cache=True)
 def _path_lengths(left, right, count):
     """Return the mean path length of the training frames of each node, from the root."""
@@ -570,7 +517,7 @@ class _Isolation(_Model):
     def __init__(self, forest: Any) -> None:
         trees = [estimator.tree_ for estimator in forest.estimators_]
         lengths = [_path_lengths(t.children_left, t.children_right, t.n_node_samples) for t in trees]
-        self._paths = Paths(trees, lengths)
+        self._paths = Forest.of(trees, lengths)
         self._rate = -math.log(2) / max(_left_over(int(forest.max_samples_)), 1e-12)
 
     def scores(self, values: np.ndarray) -> np.ndarray:
@@ -605,10 +552,8 @@ class _Learnt(_Model):
         self._base, self._sample = base, sample
         spread = clipped_spread(values)
         trees, ridge = fit_ratings(spread[rows], ratings, seed)
-        self._spread = spread if len(sample) == len(spread) else spread.astype(np.float32)
-        nodes = [estimator.tree_ for estimator in trees.estimators_]
-        self._paths = Paths(nodes, [node.value[:, 0, 0] for node in nodes])
-        self._ridge = ridge
+        self._spread = spread
+        self._paths, self._ridge = trees, ridge
         if first is None:
             first = self._first(values)
         self._weight = weight_of_ratings(len(rows), len(values))
@@ -636,10 +581,15 @@ class _Learnt(_Model):
         for weight, part, told, ordered in zip(weights, parts, self._told, self._sorted, strict=True):
             low = _share_of(ordered, part.baseline)
             high = _share_of(ordered, told[place] if kept else part.score)
-            total = part.contributions.sum()
+            moves = part.contributions
+            if abs(moves.sum()) < CANCELLED * np.abs(moves).sum():
+                moves = np.abs(
+                    moves
+                )  # those that all but cancel would be blown up: they share what is left by size
+            total = moves.sum()
             baseline += weight * (low if total else high)
             if total:
-                contributions += weight * (high - low) / total * part.contributions
+                contributions += weight * (high - low) / total * moves
         return _Part(baseline, contributions)
 
 
@@ -670,7 +620,7 @@ class _Surrogate(_Model):
             forest.set_params(bootstrap=False, oob_score=False)
         forest.fit(values[sample], score[sample])
         nodes = [estimator.tree_ for estimator in forest.estimators_]
-        self._paths = Paths(nodes, [node.value[:, 0, 0] for node in nodes])
+        self._paths = Forest.of(nodes, [node.value[:, 0, 0] for node in nodes])
         self._score = score
         self.fidelity = (float("nan"), float("nan"))
         if len(sample) >= FEW and np.ptp(score[sample]) > 0:

@@ -6,7 +6,7 @@ from skies import noisy_sky
 import radiowidgets as rw
 from radiowidgets.errors import ParameterError
 from radiowidgets.features.frames import CONTEXT, FEATURES, comparable_features
-from radiowidgets.ranking.explanation import PLAIN, Explainer, Paths, describe, number
+from radiowidgets.ranking.explanation import PLAIN, Explainer, describe, number
 from radiowidgets.ranking.isolation import fit_forest
 
 SKY = [name for name in FEATURES if name not in CONTEXT]
@@ -106,21 +106,6 @@ def test_baseline_and_contributions_add_up_to_the_written_score(n, learn):
         assert told.baseline + told.contributions["contribution"].sum() == pytest.approx(told.score)
         assert told.score == pytest.approx(scores["score"].iloc[index], abs=1e-6), index
     assert ("ratings count" in " ".join(told.words)) == learn
-
-
-def test_the_moves_of_extra_trees_add_up_to_their_prediction():
-    from sklearn.ensemble import ExtraTreesRegressor
-
-    rng = np.random.default_rng(1)
-    x = rng.normal(size=(80, 4))
-    forest = ExtraTreesRegressor(20, random_state=0).fit(x, x[:, 1] ** 2)
-    trees = [e.tree_ for e in forest.estimators_]
-    paths = Paths(trees, [tree.value[:, 0, 0] for tree in trees])
-    moves = paths.attribute(x)
-    np.testing.assert_allclose(paths.baseline + moves.sum(axis=1), forest.predict(x))
-    by_hand = np.mean([walk(t, x[5], lambda node, t=t: t.value[node, 0, 0]) for t in trees], axis=0)
-    np.testing.assert_allclose(moves[5], by_hand, atol=1e-12)
-    assert np.abs(moves).mean(axis=0).argmax() == 1
 
 
 def test_what_is_odd_about_a_frame_is_told_first_and_in_its_own_unit():
