@@ -1,0 +1,354 @@
+"""Compare the self-supervised methods with one small encoder, at an equal budget of views.
+
+Trains each method on mock frames of `models.mockframes`, from where an earlier run was stopped, then prints tables in
+the layout of ssl-benchmark Tables 1 (linear) and 2 (fine-tuned): mock morphologies, MiraBest (confident FR I and FR II,
+folds grouped by sky field) and the human scores of the MGCLS PROTEGE set (folds grouped by map, burnt-in corners
+masked), beside random weights, the frame features and principal components. No real image is ever trained on before.
+
+    python benchmarks/bench_ssl.py OUT --views 1000000
+    python benchmarks/bench_ssl.py OUT --views 1000000 --report
+
+The real data are found through RADIOWIDGETS_REALDATA, else ../shared/data; without them their columns stay empty.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pandas as pd
+
+import radiowidgets as rw
+from radiowidgets.models import evaluate
+from radiowidgets.models.encoders import ENCODERS, make_encoder, small, two_looks
+from radiowidgets.models.inputs import SIZE, encoder_input
+from radiowidgets.models.mockframes import KINDS, Turned, mock_frames
+from radiowidgets.models.optimizers import make_optimizer, warmup_cosine
+from radiowidgets.models.ssl.base import METHODS, Recipe, make_method, train
+
+WIDTHS = (24, 32, 64, 128)
+MANY_CLASSES_STRENGTH = 0.01  # of the linear layer on mock frames; to choose it would take most of the time
+BATCH = 128
+HEADS = {
+    "simclr": {"projector": (512, 128), "temperature": 0.2},
+    "byol": {"projector": (512, 128), "predictor": 512, "momentum": 0.99},
+    "dino": {"projector": (512, 128), "prototypes": 512, "momentum": 0.99},
+    "wmse": {"projector": (512, 64), "whitening": 128},
+    "swav": {"projector": (512, 128), "prototypes": 300, "temperature": 0.1},
+    "all4one": {"projector": (512, 128), "predictor": 512, "queue": 4096, "blocks": 1, "temperature": 0.2},
+}
+OTHERS = ("random weights", "frame features", "PCA")
+PROTEGE = "MGCLS"
+# Pixels that hold the rank of a PROTEGE image and its scale bar.
+BURNT_IN = ((slice(0, 28), slice(0, 64)), (slice(204, None), slice(0, 32)))
+TOUCHING = 0.11  # degrees: MiraBest cutouts (270 arcsec) overlap below this
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path, help="folder of frames, checkpoints, results")
+    parser.add_argument("--views", type=float, default=1e6, help="views of each method")
+    parser.add_argument("--objects", type=int, default=4000, help="mock objects, two looks each")
+    parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--fine-epochs", type=int, default=0, help="of fine-tuning; 0 leaves Table 2 out")
+    parser.add_argument("--report", action="store_true", help="only print the tables of what is trained")
+    args = parser.parse_args()
+    ENCODERS["compared"] = functools.partial(small, widths=WIDTHS)
+    args.out.mkdir(parents=True, exist_ok=True)
+    looks, _ = make_mocks(args.out / "train", args.objects, args.seed + 1)
+    frames = EachLook(looks, args.seed)
+    recipes = {method: make_recipe(method, len(frames), args.views) for method in args.methods}
+    if not args.report:
+        for method, recipe in recipes.items():
+            run(method, recipe, frames, args.out / "runs" / method, args.seed)
+    report(args, recipes, len(frames))
+
+
+class EachLook:
+    """Both looks at each frame as frames of their own, in two takes that are turned anew for each batch."""
+
+    def __init__(self, looks: np.ndarray, seed: int) -> None:
+        self.turned = Turned(looks, seed)
+
+    def __len__(self) -> int:
+        return 2 * len(self.turned)
+
+    def __getitem__(self, chosen: np.ndarray) -> np.ndarray:
+        return self.turned[chosen // 2][np.arange(len(chosen)), :, chosen % 2]
+
+
+def make_mocks(stem: Path, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return looks and kinds of mock frames, made once."""
+    labels = stem.with_suffix(".npz")
+    if not labels.exists():
+        mocks = mock_frames(count, seed)
+        np.save(stem.with_suffix(".npy"), mocks.looks)
+        np.savez(labels, kind=mocks.kind, rms=mocks.rms)
+    with np.load(labels) as held:
+        return np.load(stem.with_suffix(".npy")), held["kind"]
+
+
+def make_recipe(method: str, frames: int, views: float) -> Recipe:
+    epochs = max(round(views / (2 * (frames // BATCH) * BATCH)), 1)
+    return Recipe(
+        method, "compared", 3, "none", batch_size=BATCH, epochs=epochs, warmup_epochs=epochs // 10,
+        optimizer="adamw", rate=2e-3, decay=1e-2, options=HEADS[method],
+    )  # fmt: skip
+
+
+def run(method: str, recipe: Recipe, frames: EachLook, folder: Path, seed: int) -> None:
+    """Train one method to its end, and note how fast."""
+    before = (
+        json.loads((folder / "state.json").read_text())["epoch"] if (folder / "state.json").exists() else 0
+    )
+    print(f"{method}: {recipe.epochs} epochs, {before} done", flush=True)
+    start = time.perf_counter()
+    losses = train(make_method(recipe, seed=seed), frames, recipe, folder, seed=seed, verbose=2)
+    if before < recipe.epochs:
+        seconds = time.perf_counter() - start
+        views = 2 * (recipe.epochs - before) * (len(frames) // BATCH) * BATCH
+        note = {"views": views, "seconds": round(seconds, 1), "views_per_second": round(views / seconds, 1)}
+        (folder / f"speed-{before:05d}.json").write_text(json.dumps(note))
+        print(f"{method}: {note}, loss {losses[0]:.4f} -> {losses[-1]:.4f}", flush=True)
+
+
+def trained_encoder(recipe: Recipe, folder: Path, seed: int):
+    """Return the encoder of the last checkpoint, and how many epochs it has seen."""
+    state = json.loads((folder / "state.json").read_text())
+    model = make_method(recipe, seed=seed)
+    model.compile(make_optimizer(recipe.optimizer, warmup_cosine(recipe.rate, 2), decay=recipe.decay))
+    model.optimizer.build(model.trainable_variables)
+    model.load_weights(folder / state["weights"])
+    return model.encoder, state["epoch"]
+
+
+# ------------------------------------------------------------------------------------
+# what is classified
+
+
+class Labelled(NamedTuple):
+    """Frames of known classes."""
+
+    looks: np.ndarray
+    frames: rw.FrameSet
+    labels: np.ndarray
+    groups: np.ndarray | None
+
+
+class Rated(NamedTuple):
+    """Frames that a person has scored, the maps that they are from, and published features of them."""
+
+    looks: np.ndarray
+    frames: rw.FrameSet
+    scores: np.ndarray
+    maps: np.ndarray
+    published: np.ndarray
+
+
+def mirabest(root: Path) -> Labelled:
+    """Return the confident FR I and FR II, grouped by sky field."""
+    from astropy.io import fits
+
+    table = pd.read_csv(root / "mirabest_full_derived" / "labels.csv")
+    table = table[(table["confident"] == 1) & table["fr"].isin(["FRI", "FRII"])]
+    images = [fits.getdata(root / "mirabest_full_derived" / "fits" / name, 1) for name in table["file"]]
+    frames = rw.FrameSet.from_images([np.asarray(image, np.float32) for image in images])
+    return Labelled(
+        encoder_input(frames), frames, table["fr"].to_numpy(), sky_fields(table["ra"], table["dec"])
+    )
+
+
+def sky_fields(ra, dec) -> np.ndarray:
+    """Return one number for all positions that hang together."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import cKDTree
+
+    ra, dec = np.radians(ra), np.radians(dec)
+    points = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], 1)
+    pairs = cKDTree(points).query_pairs(2 * np.sin(np.radians(TOUCHING) / 2), output_type="ndarray")
+    links = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(ra), len(ra)))
+    return connected_components(links, directed=False)[1]
+
+
+def protege(root: Path) -> Rated:
+    """Return frames without their burnt-in corners."""
+    from PIL import Image
+
+    folder = root / "mgcls_protege"
+    table = pd.read_csv(folder / "protege_catalogue.csv")
+    published = pd.read_csv(folder / "reduced_features_evaluation_set.csv").set_index("objid")
+    table = table[table["objid"].isin(published.index)]
+    images = []
+    for name in table["image"]:
+        image = np.asarray(Image.open(folder / name).convert("RGB"), np.float32).mean(-1)
+        for corner in BURNT_IN:
+            image[corner] = np.median(image)
+        images.append(image)
+    frames = rw.FrameSet.from_images(images)
+    return Rated(
+        encoder_input(frames),
+        frames,
+        table["score"].to_numpy(float),
+        table["original_image"].to_numpy(),
+        published.loc[table["objid"]].to_numpy(float),
+    )
+
+
+# ------------------------------------------------------------------------------------
+# tables
+
+
+def embed(encoder, looks: np.ndarray) -> np.ndarray:
+    """Return both looks' embeddings side by side, (n, 2 d)."""
+    flat = looks.reshape(-1, *looks.shape[2:])
+    parts = [
+        np.asarray(encoder(flat[k : k + 512].astype(np.float32) / 255, training=False))
+        for k in range(0, len(flat), 512)
+    ]
+    return np.concatenate(parts).reshape(len(looks), -1)
+
+
+def features_of(frames: rw.FrameSet) -> np.ndarray:
+    from radiowidgets.features.frames import comparable_features, fill_features
+
+    return fill_features(comparable_features(rw.frame_features(frames))).to_numpy(float)
+
+
+def principal(looks: np.ndarray) -> np.ndarray:
+    """Return 64 components of the logarithmic channel at half size; they need no labels."""
+    from sklearn.decomposition import PCA
+
+    flat = looks[:, :, ::2, ::2, 1].reshape(len(looks), -1).astype(np.float32)
+    return PCA(64, random_state=0).fit_transform(flat)
+
+
+def score_fit(rows: np.ndarray, rated: Rated) -> dict[str, str]:
+    """Return Spearman's rank correlation of predicted and human scores, mean and deviation over three folds."""
+    from scipy.stats import spearmanr
+    from sklearn.linear_model import RidgeCV
+    from sklearn.model_selection import GroupKFold
+    from sklearn.neighbors import KNeighborsRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    models = {
+        "linear": RidgeCV(np.logspace(-1, 6, 15)),
+        "k-NN": KNeighborsRegressor(15, weights="distance", metric="cosine"),
+    }
+    out = {}
+    for name, model in models.items():
+        folds = GroupKFold(3, shuffle=True, random_state=0).split(rows, rated.scores, rated.maps)
+        found = []
+        for known, test in folds:
+            fitted = make_pipeline(StandardScaler(), model).fit(rows[known], rated.scores[known])
+            found.append(spearmanr(fitted.predict(rows[test]), rated.scores[test]).statistic)
+        out[f"{PROTEGE} {name}"] = f"{np.mean(found):.3f} ± {np.std(found, ddof=1):.3f}"
+    return out
+
+
+def accuracy(table: pd.DataFrame) -> str:
+    found = evaluate.summarise(table)
+    return (
+        f"{100 * found['mean']:.1f} ± {100 * found['sd']:.1f} "
+        f"[{100 * found['low']:.1f}, {100 * found['high']:.1f}]"
+    )
+
+
+def report(args, recipes: dict[str, Recipe], trained_on: int) -> None:
+    """Print the tables, and write them."""
+    sets, rated = gather(args)
+    encoders = {"random weights": (make_encoder("compared", 3, seed=args.seed), 0)}
+    for method, recipe in recipes.items():
+        if (args.out / "runs" / method / "state.json").exists():
+            encoders[method] = trained_encoder(recipe, args.out / "runs" / method, args.seed)
+    rows, tuned = [], []
+    for name in [*OTHERS, *(method for method in recipes if method in encoders)]:
+        network, epochs = encoders.get(name, (None, 0))
+        row = {"Method": name, "views": f"{2 * epochs * (trained_on // BATCH) * BATCH:,}" if network else ""}
+        rows.append(row | judge(name, network, sets, rated))
+        print(rows[-1], flush=True)
+        if args.fine_epochs and network is not None:
+            tuned.append({"Method": name} | fine_tuned(network, sets, args.fine_epochs))
+            print(tuned[-1], flush=True)
+    if rated is not None:
+        rows.append({"Method": "published BYOL features"} | score_fit(rated.published, rated))
+    text = [
+        "Accuracy in per cent: mean ± standard deviation over three folds [95 % Wilson interval of all frames].",
+        f"{PROTEGE}: Spearman's rank correlation with the human score, mean ± standard deviation over three folds.",
+        "", "Table 1, linear evaluation", "", as_text(rows),
+    ]  # fmt: skip
+    if tuned:
+        text += ["", f"Table 2, fine-tuned for {args.fine_epochs} epochs", "", as_text(tuned)]
+    (args.out / "tables.md").write_text("\n".join(text) + "\n", encoding="utf-8")
+    print("\n".join(text))
+
+
+def gather(args) -> tuple[dict[str, Labelled], Rated | None]:
+    """Return the sets of classes, and the one of scores where it is at hand."""
+    looks, kind = make_mocks(args.out / "test", 1500, args.seed + 2)
+    # The features see the 64 x 64 linear look: mock frames are not kept.
+    images = rw.FrameSet.from_images(list(looks[:, 0, 0, ..., 0].astype(np.float32)))
+    sets = {"mock": Labelled(looks[:, 0], images, np.array(KINDS)[kind], None)}
+    root = Path(os.environ.get("RADIOWIDGETS_REALDATA", "../shared/data"))
+    if not root.is_dir():
+        return sets, None
+    sets["MiraBest"] = mirabest(root)
+    return sets, protege(root)
+
+
+def represent(name: str, network, looks: np.ndarray, frames: rw.FrameSet) -> np.ndarray:
+    """Return vectors of frames, by an encoder or without one."""
+    if network is not None:
+        return embed(network, looks)
+    return principal(looks) if name == "PCA" else features_of(frames)
+
+
+def linear(labels: np.ndarray):
+    """Return what makes a linear classifier: its penalty is chosen by the training folds for two classes only."""
+    if len(np.unique(labels)) == 2:
+        return evaluate.linear_probe
+    return lambda: evaluate.linear_probe(MANY_CLASSES_STRENGTH)
+
+
+def judge(name: str, network, sets: dict[str, Labelled], rated: Rated | None) -> dict[str, str]:
+    """Return a row of Table 1."""
+    row = {}
+    for key, held in sets.items():
+        found = represent(name, network, held.looks, held.frames)
+        for method, make in (("linear", linear(held.labels)), ("k-NN", evaluate.nearest_neighbours)):
+            table, _ = evaluate.cross_validate(found, held.labels, held.groups, method=make)
+            row[f"{key} {method}"] = accuracy(table)
+    if rated is not None:
+        row |= score_fit(represent(name, network, rated.looks, rated.frames), rated)
+    return row
+
+
+def fine_tuned(network, sets: dict[str, Labelled], epochs: int) -> dict[str, str]:
+    """Return a row of Table 2."""
+    row = {}
+    for key, held in sets.items():
+        make = evaluate.FineTuning(two_looks(network, SIZE), epochs=epochs, batch_size=64)
+        table, _ = evaluate.cross_validate(held.looks, held.labels, held.groups, method=make)
+        row[key] = accuracy(table)
+    return row
+
+
+def as_text(rows: list[dict[str, str]]) -> str:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    lines += ["| " + " | ".join(str(row.get(name, "")) for name in names) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
