@@ -83,11 +83,15 @@ def kept_ratings(labels: Mapping[str, float] | pd.Series | None) -> str:
     return json.dumps({str(frame_id): rating for frame_id, rating in ratings.items()})
 
 
-def clipped_spread(values: np.ndarray) -> np.ndarray:
-    """Return values in standard deviations from their means, within 6, as float32: no outlier rules a column."""
+def clipped_spread(values: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
+    """Return values in standard deviations from the means (of `like`), within 6, as float32.
+
+    So that no outlier rules a column.
+    """
     values = np.asarray(values, dtype=np.float32)
-    width = values.std(axis=0, dtype=np.float64)
-    spread = values - values.mean(axis=0, dtype=np.float64).astype(np.float32)
+    known = values if like is None else np.asarray(like, dtype=np.float32)
+    width = known.std(axis=0, dtype=np.float64)
+    spread = values - known.mean(axis=0, dtype=np.float64).astype(np.float32)
     spread /= np.where(width > 0, width, 1.0).astype(np.float32)
     return np.clip(spread, -6, 6, out=spread)
 

@@ -1,0 +1,211 @@
+"""Learning with an astronomer: which frames to look at next, and campaigns in which an oracle plays the astronomer."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from radiowidgets.errors import ParameterError
+from radiowidgets.ranking.active import HIGHEST
+from radiowidgets.ranking.rankers import Ranker, make_ranker
+
+# What a tag says of a frame that carries it and no rating.
+WORTH_OF_TAGS = {"ARTEFACT": 0.0, "BACKGROUND": 0.0, "MOSAICKING": 0.0, "PECULIAR": 4.0}
+
+
+class ActiveSession:
+    """Frames that an astronomer rates batch by batch, the next ones chosen by what was rated.
+
+    Nothing here waits: whoever shows frames calls `suggest`, and `tell` when there are ratings.
+
+    Parameters
+    ----------
+    embedding : (n, d) array
+        What the ranker sees of each frame.
+    ranker : str or Ranker
+        A name of `radiowidgets.ranking.rankers.RANKERS`, or one's own.
+    groups : (n,) array of int, optional
+        Frames of one number show the same thing (``run.stacks()``): one of them is suggested, and a rating of one
+        counts for all.
+    seed : int
+        Seed of a ranker that is given by its name.
+
+    Raises
+    ------
+    ParameterError
+        If a shape does not fit, or values are not finite.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> embedding = np.r_[rng.normal(size=(200, 3)), rng.normal(6, 1, size=(5, 3))]
+    >>> session = ActiveSession(embedding)
+    >>> first = session.suggest(10)
+    >>> session.tell(first, [5 if k >= 200 else 0 for k in first])
+    >>> len(session.suggest(10)), len(session.looked)
+    (10, 10)
+    """
+
+    def __init__(
+        self,
+        embedding: np.ndarray,
+        ranker: str | Ranker = "default",
+        *,
+        groups: np.ndarray | None = None,
+        seed: int = 0,
+    ) -> None:
+        self._embedding = np.asarray(embedding)
+        if self._embedding.ndim != 2 or not np.isfinite(self._embedding).all():
+            raise ParameterError(
+                f"The embedding has shape {self._embedding.shape}; give finite numbers, (n, d)."
+            )
+        count = len(self._embedding)
+        self._groups = np.arange(count) if groups is None else np.asarray(groups)
+        if self._groups.shape != (count,):
+            raise ParameterError(f"groups have shape {self._groups.shape}; {count} frames need ({count},).")
+        self._ranker = make_ranker(ranker, seed=seed) if isinstance(ranker, str) else ranker
+        self.labels = np.full(count, np.nan)  # interest, NaN = not rated
+        self._implied = np.full(count, np.nan)  # by tags alone
+        self.looked: list[int] = []  # in the order of the looks
+        self._scores: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self._embedding)
+
+    @property
+    def scores(self) -> np.ndarray:
+        """(n,) numbers, larger = look first, by the ratings so far."""
+        if self._scores is None:
+            labels = np.where(np.isfinite(self.labels), self.labels, self._implied)
+            self._scores = self._ranker.fit(self._embedding, labels).score(self._embedding)
+        return self._scores
+
+    def suggest(self, count: int = 10) -> list[int]:
+        """Return up to `count` frames to look at next, one of each group; fewer when all were looked at."""
+        if count < 0:
+            raise ParameterError(f"count is {count}; give a number of frames from 0.")
+        seen = np.zeros(len(self), dtype=bool)
+        seen[self.looked] = True
+        done = set(self._groups[seen].tolist())
+        chosen: list[int] = []
+        for frame in np.argsort(-self.scores, kind="stable").tolist():
+            if len(chosen) == count:
+                break
+            group = self._groups[frame].item()
+            if not seen[frame] and group not in done:
+                done.add(group)
+                chosen.append(frame)
+        return chosen
+
+    def tell(
+        self,
+        frames: Sequence[int],
+        ratings: Iterable[float | None],
+        tags: Iterable[Iterable[str]] | None = None,
+    ) -> None:
+        """Take in ratings (0-5, None = looked at, not rated) and tags of frames.
+
+        A tag speaks where there is no rating: an ARTEFACT is worth 0, PECULIAR 4 (see `WORTH_OF_TAGS`).
+        """
+        given = [np.nan if rating is None else float(rating) for rating in ratings]
+        named = [()] * len(given) if tags is None else [tuple(some) for some in tags]
+        if len(given) != len(frames) or len(named) != len(frames):
+            raise ParameterError(
+                f"{len(frames)} frames have {len(given)} ratings and {len(named)} sets of tags."
+            )
+        for frame, rating, some in zip(frames, given, named, strict=True):
+            if not 0 <= frame < len(self):
+                raise ParameterError(f"There is no frame {frame}; there are {len(self)}.")
+            if not np.isnan(rating) and not 0 <= rating <= HIGHEST:
+                raise ParameterError(f"The rating of frame {frame} is {rating:g}; give 0 to {HIGHEST:g}.")
+            worth = [WORTH_OF_TAGS[tag] for tag in some if tag in WORTH_OF_TAGS]
+            self.labels[frame] = rating
+            self._implied[frame] = max(worth) if worth else np.nan
+            if frame not in self.looked:
+                self.looked.append(int(frame))
+        self._scores = None
+
+
+class Campaign(NamedTuple):
+    """What an oracle's campaign found.
+
+    Attributes
+    ----------
+    looked : (looks,) array of int
+        Frames in the order of the looks.
+    found : (looks,) array of int
+        Interesting frames among the first 1, 2, ... looks.
+    """
+
+    looked: np.ndarray
+    found: np.ndarray
+
+
+def simulate(
+    session: ActiveSession,
+    oracle: Callable[[int], float] | Sequence[float] | np.ndarray,
+    *,
+    looks: int,
+    batch: int = 10,
+    interesting: float = 4.0,
+) -> Campaign:
+    """Run a campaign: an oracle rates what the session suggests, batch by batch.
+
+    Parameters
+    ----------
+    session : ActiveSession
+        One that nothing was told yet, or that goes on.
+    oracle : callable, sequence or array
+        The rating of a frame.
+    looks : int
+        Frames looked at in all.
+    batch : int
+        Frames rated before the next are chosen.
+    interesting : float
+        Rating from which a frame counts as found.
+    """
+    ask = oracle if callable(oracle) else oracle.__getitem__
+    while len(session.looked) < looks:
+        frames = session.suggest(min(batch, looks - len(session.looked)))
+        if not frames:
+            break
+        session.tell(frames, [float(ask(frame)) for frame in frames])
+    looked = np.array(session.looked[:looks], dtype=np.int64)
+    return Campaign(looked, np.cumsum(session.labels[looked] >= interesting))
+
+
+def compare(
+    embedding: np.ndarray,
+    ratings: np.ndarray,
+    rankers: Iterable[str] | Mapping[str, Callable[[int], Ranker]],
+    *,
+    looks: int,
+    batch: int = 10,
+    interesting: float = 4.0,
+    seeds: int = 20,
+    groups: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """Run campaigns with several rankers and seeds.
+
+    Returns
+    -------
+    DataFrame
+        One row a ranker, seed and look: ranker, seed, look, found.
+    """
+    named: dict[str, Callable[[int], Ranker]]
+    if isinstance(rankers, Mapping):
+        named = dict(rankers)
+    else:
+        named = {name: lambda seed, name=name: make_ranker(name, seed=seed) for name in rankers}  # type: ignore[misc]
+    parts = []
+    for name, make in named.items():
+        for seed in range(seeds):
+            session = ActiveSession(embedding, make(seed), groups=groups)
+            found = simulate(session, ratings, looks=looks, batch=batch, interesting=interesting).found
+            parts.append(
+                pd.DataFrame(
+                    {"ranker": name, "seed": seed, "look": np.arange(1, len(found) + 1), "found": found}
+                )
+            )
+    return pd.concat(parts, ignore_index=True)
