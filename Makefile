@@ -18,7 +18,7 @@ LAB_ARGS ?=
 TEST_ARGS ?=
 NOTEBOOK_TIMEOUT ?= 1800
 
-.PHONY: help lab test check notebooks bench pictures soak lock clean
+.PHONY: help lab test check notebooks bench pictures encoder soak lock clean
 
 help:  ## show this help
 	@echo "make TARGET, one of"
@@ -57,6 +57,9 @@ bench: .venv/.dev .venv/.package  ## measure the package beside its peers (minut
 
 pictures: .venv/.dev .venv/.package  ## make the pictures of README and docs anew
 	@$(PY) tools/pictures.py
+
+encoder: .venv/.dev .venv/.package  ## train the shipped encoder from nothing (an hour on two free cores), goes on where it was stopped
+	@$(PY) tools/train_encoder.py build/encoder --ship
 
 soak: .venv/.dev .venv/.package  ## the tests that run for long
 	@$(PY) -m pytest -q -m soak -o timeout=0 $(TEST_ARGS)

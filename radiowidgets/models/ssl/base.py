@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -297,14 +298,17 @@ class Batches(keras.utils.PyDataset):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Write all state at the end of each epoch: weights, optimizer, seeds, and the losses so far as JSON.
+    """Write all state at the end of each epoch: weights, optimizer, seeds; losses and seconds so far as JSON.
 
     A stop at any moment leaves the last whole epoch: files are written beside and then renamed.
     """
 
-    def __init__(self, folder: Path, about: dict[str, Any], losses: list[float]) -> None:
+    def __init__(
+        self, folder: Path, about: dict[str, Any], losses: list[float], seconds: float = 0.0
+    ) -> None:
         super().__init__()
         self.folder, self.about, self.losses = folder, about, list(losses)
+        self.begun = time.monotonic() - seconds
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Write the state."""
@@ -314,6 +318,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.model.save_weights(beside, overwrite=True)
         beside.replace(weights)
         state = self.about | {"epoch": epoch + 1, "weights": weights.name, "losses": self.losses}
+        state["seconds"] = time.monotonic() - self.begun
         state["seeds"] = [np.asarray(variable).tolist() for variable in _seeds(self.model)]
         (self.folder / "writing.json").write_text(json.dumps(state, indent=1), encoding="utf-8")
         (self.folder / "writing.json").replace(self.folder / "state.json")
@@ -379,7 +384,7 @@ def train(
                         "name another folder, or delete this one to start anew."
                     )
             losses, weights = state["losses"], place / state["weights"]
-        callbacks.append(Checkpoint(place, about, losses))
+        callbacks.append(Checkpoint(place, about, losses, state.get("seconds", 0.0)))
     data = Batches(frames, recipe.batch_size, seed, labels, first_epoch=len(losses))
     rate = recipe.rate * (
         recipe.batch_size * recipe.accumulate / LARS_BATCH if recipe.optimizer == "lars" else 1
