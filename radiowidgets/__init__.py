@@ -32,12 +32,14 @@ _HOMES = {
     "LabelLog": "labels.log",
     "Schema": "labels.schema",
     "Run": "run",
+    "embed": "latent.embedding",
     "project": "latent.projection",
     "Review": "widgets.review",
     "LatentExplorer": "widgets.explorer",
     "extension": "widgets.plots",
     "show_channels": "widgets.plots",
     "show_map": "widgets.plots",
+    "show_points": "widgets.plots",
     "RadioWidgetsError": "errors",
 }
 

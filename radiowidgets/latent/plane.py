@@ -48,13 +48,12 @@ class Plane:
         places = np.asarray(places, dtype=np.float32)
         if places.ndim != 2 or places.shape[1] != 2:
             raise ParameterError(f"The places have shape {places.shape}; give (n, 2).")
-        known = np.isfinite(places).all(axis=1)
+        known = np.isfinite(places[:, 0]) & np.isfinite(places[:, 1])
         rows = np.flatnonzero(known).astype(np.uint32) if not known.all() else None
         x, y = np.ascontiguousarray((places if rows is None else places[rows]).T)
         self.side = int(np.clip(np.sqrt(len(x) / POINTS_A_CELL), 1, MOST_CELLS))
         self._grid = (*_edges(x, self.side), *_edges(y, self.side))
-        self._starts, order = _sort(x, y, *self._grid, self.side)
-        self.x, self.y = x[order], y[order]
+        self._starts, order, self.x, self.y = _sort(x, y, *self._grid, self.side)
         self.frames = order if rows is None else rows[order]
         self._where: np.ndarray | None = None
         self.count = len(places)
@@ -194,7 +193,7 @@ def _cell(value: float, start: float, scale: float, side: int) -> int:
 
 @njit(nogil=True, cache=True)
 def _sort(x, y, x0, dx, y0, dy, side):
-    """Return where each cell begins, and the points in the order of their cells."""
+    """Return where each cell begins, and the points in the order of their cells: which, x and y."""
     n = len(x)
     cells = np.empty(n, np.int32)
     starts = np.zeros(side * side + 1, np.int64)
@@ -203,12 +202,13 @@ def _sort(x, y, x0, dx, y0, dy, side):
         starts[cells[i] + 1] += 1
     for c in range(side * side):
         starts[c + 1] += starts[c]
-    order = np.empty(n, np.uint32)
+    order, sorted_x, sorted_y = np.empty(n, np.uint32), np.empty_like(x), np.empty_like(y)
     free = starts[:-1].copy()
     for i in range(n):
-        order[free[cells[i]]] = i
+        k = free[cells[i]]
+        order[k], sorted_x[k], sorted_y[k] = i, x[i], y[i]
         free[cells[i]] += 1
-    return starts, order
+    return starts, order, sorted_x, sorted_y
 
 
 @njit(nogil=True, cache=True)

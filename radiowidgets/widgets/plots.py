@@ -15,10 +15,12 @@ from radiowidgets.data.frames import FrameSet
 from radiowidgets.data.maps import SkyMap
 from radiowidgets.data.resampling import resize
 from radiowidgets.errors import MissingExtraError, ParameterError
+from radiowidgets.widgets.colouring import PALETTE
 
 OVERVIEW = 2048  # pixels along the longer side of the map that is kept in memory
 MOST_BOXES = 400  # frames drawn as boxes; of more, only those in view while they are few
 MOST_MARKS = 3000  # sources drawn one by one
+MOST_DOTS = 20_000  # points drawn one by one
 _loaded = False
 
 
@@ -149,6 +151,94 @@ def show_channels(pixels: np.ndarray, names: Sequence[str], *, size: int = 130) 
             )
         )
     return _view(hv.Layout(pictures).cols(len(pictures)).opts(toolbar=None), size + 60)
+
+
+def show_points(
+    places: np.ndarray,
+    values: Sequence[Any] | np.ndarray | pd.Series | None = None,
+    *,
+    name: str = "",
+    height: int = 420,
+) -> ipywidgets.Widget:
+    """Show any number of points in a plane, such as a projected embedding, by HoloViews and datashader.
+
+    For a figure; to select and label points see `LatentExplorer`.
+
+    Parameters
+    ----------
+    places : (n, 2) array
+        Rows that are not finite are left out.
+    values : sequence of numbers or texts, optional
+        Numbers colour by their mean in each pixel, texts by category, grey where there is none; by default the colour
+        tells how many points there are.
+    name : str
+        What the values are.
+    height : int
+        Height in pixels.
+
+    Raises
+    ------
+    ParameterError
+        If `extension` was not called before, or the shapes do not fit.
+    """
+    _need_front_end()
+    places = np.asarray(places, dtype=np.float32)
+    if places.ndim != 2 or places.shape[1] != 2 or (values is not None and len(values) != len(places)):
+        count = "no" if values is None else f"{len(values)}"
+        raise ParameterError(
+            f"places has shape {places.shape}, and there are {count} values; give (n, 2) and n."
+        )
+    table = pd.DataFrame({"x": places[:, 0], "y": places[:, 1]})
+    texts = values is not None and np.asarray(values).dtype.kind not in "fiub"
+    if values is not None:
+        kinds = pd.Series(np.asarray(values, dtype=object if texts else np.float32))
+        table[name or "value"] = kinds.astype("category") if texts else kinds
+    table = table[np.isfinite(places).all(axis=1)]
+    drawn = _kinds(table) if texts else _scale(table)
+    axes = {"xaxis": None, "yaxis": None, "title": name, "active_tools": ["pan", "wheel_zoom"]}
+    size = {"frame_height": height, "frame_width": int(height * 1.3)}
+    legend = {"legend_position": "right"} if texts else {}
+    return _view(drawn.opts(**axes, **size, **legend), height + 70)
+
+
+def _scale(table: pd.DataFrame) -> Any:
+    """Return points coloured by a number, the last column; by how many there are where it is y."""
+    import datashader as ds
+    import holoviews as hv
+    from holoviews.operation.datashader import dynspread, rasterize
+
+    columns = list(table.columns[2:])
+    if len(table) <= MOST_DOTS and columns:
+        ends = tuple(np.nanpercentile(table[columns[0]], (1, 99)))
+        dots = hv.Points(table, ["x", "y"], columns)
+        return dots.opts(color=columns[0], cmap="viridis", clim=ends, colorbar=True, size=4, line_color=None)
+    aggregator = ds.mean(columns[0]) if columns else ds.count()
+    picture = dynspread(rasterize(hv.Points(table, ["x", "y"], columns), aggregator=aggregator))
+    return picture.opts(cmap="viridis", colorbar=True, cnorm="linear" if columns else "log")
+
+
+def _kinds(table: pd.DataFrame) -> Any:
+    """Return points coloured by the last column, grey where it says nothing, the most frequent below the others."""
+    import datashader as ds
+    import holoviews as hv
+    from holoviews.operation.datashader import datashade, dynspread
+
+    column = table.columns[2]
+    many = table[column].value_counts()
+    key = {kind: PALETTE[k % len(PALETTE)] for k, kind in enumerate(many[many > 0].index)}
+    if len(table) <= MOST_DOTS:
+        unknown = hv.Points(table[table[column].isna()], ["x", "y"], []).opts(color="#b4b9c0", size=3)
+        layers = {
+            f"{kind} ({many[kind]:,})": hv.Points(table[table[column] == kind], ["x", "y"], []).opts(
+                color=colour, size=4
+            )
+            for kind, colour in key.items()
+        }
+        return unknown * hv.NdOverlay(layers, column, sort=False)
+    grey = datashade(hv.Points(table, ["x", "y"], []), cmap=["#c4c8ce", "#8f959d"])
+    known = hv.Points(table[table[column].notna()], ["x", "y"], column)
+    shown = datashade(known, aggregator=ds.by(column), color_key=key, min_alpha=140)
+    return dynspread(grey) * dynspread(shown, max_px=4)
 
 
 def _need_front_end() -> None:

@@ -63,3 +63,11 @@ def test_channels_must_have_names(monkeypatch):
     monkeypatch.setattr(plots, "_loaded", True)
     with pytest.raises(ParameterError, match="2 names need"):
         rw.show_channels(np.zeros((8, 8, 3)), ["radio", "12"])
+
+
+def test_points_must_be_in_a_plane(monkeypatch):
+    monkeypatch.setattr(plots, "_loaded", True)
+    with pytest.raises(ParameterError, match="give"):
+        rw.show_points(np.zeros((4, 3)))
+    with pytest.raises(ParameterError, match="2 values"):
+        rw.show_points(np.zeros((4, 2)), [1, 2])

@@ -652,7 +652,7 @@ class Explorer {
     this.paintAxes(pen);
     this.paintRings(pen);
     this.paintLine(pen);
-    this.root.dataset.painted = String(this.points.request);
+    if (this.root.dataset.painted !== String(this.points.request)) this.root.dataset.painted = String(this.points.request);
     if (!this.asked && this.root.dataset.ready !== "true") this.root.dataset.ready = "true";
   }
 
@@ -899,7 +899,7 @@ function painted(tile, look) {
 }
 
 function factRows(about) {
-  const rows = [["Frame", about.id], ...about.rows];
+  const rows = [[about.tile ? "Frame" : "Point", about.id], ...about.rows];
   if (Number.isFinite(about.ra) && about.ra !== null) rows.push(["RA, Dec", `${formatRA(about.ra)} ${formatDec(about.dec)}`]);
   if (Number.isFinite(about.snr)) rows.push(["Peak", `${about.snr.toFixed(1)} σ`]);
   if (about.interest !== null && about.interest !== undefined) rows.push(["Interest", String(about.interest)]);
