@@ -6,16 +6,16 @@ answer: plain JSON and binary buffers.
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from radiowidgets.errors import ParameterError, RadioWidgetsError, check_one_of
+from radiowidgets.errors import FrameError, ParameterError, RadioWidgetsError, check_one_of
 from radiowidgets.labels.events import Event
-from radiowidgets.labels.log import LabelLog
-from radiowidgets.run import TEXTS, Run
+from radiowidgets.run import Run
+from radiowidgets.run.columns import TEXTS
 
 Reply = tuple[dict[str, Any], list[bytes]]
 
@@ -177,8 +177,9 @@ def columns(run: Run, _scores: pd.DataFrame, _asked: Mapping[str, Any]) -> Reply
     return {"columns": numbers, "example": EXAMPLE}, []
 
 
-def history(log: LabelLog, rows: Mapping[str, int], asked: Mapping[str, Any]) -> Reply:
+def history(run: Run, asked: Mapping[str, Any]) -> Reply:
     """Return a page of events, the latest first; ``before`` names the place in the log where it begins."""
+    log = run.labels
     log.refresh()
     events = log.events()
     # An undo that stands is what a redo takes back.
@@ -186,15 +187,14 @@ def history(log: LabelLog, rows: Mapping[str, int], asked: Mapping[str, Any]) ->
     by_id = {event.event_id: event for event in events}
     before = asked.get("before")
     end = min(len(events), before) if isinstance(before, int) and before >= 0 else len(events)
-    page = [_told(place, events[place], log, rows, by_id, undone) for place in range(max(0, end - PAGE), end)]
+    page = [_told(place, events[place], run, by_id, undone) for place in range(max(0, end - PAGE), end)]
     return {"events": page[::-1], "before": before, "more": end > PAGE}, []
 
 
 def _told(
     place: int,
     event: Event,
-    log: LabelLog,
-    rows: Mapping[str, int],
+    run: Run,
     by_id: Mapping[str, Event],
     undone: Mapping[str, str],
 ) -> dict[str, Any]:
@@ -205,7 +205,8 @@ def _told(
         words = "undid an action"
     else:
         words = f"{'redid' if target.undoes else 'undid'} {said(target, by_id)}"
-    frames = [rows[frame.frame_id] for frame in event.frames[:MOST_GONE_TO] if frame.frame_id in rows]
+    log = run.labels
+    frames = [row for row in rows_of(run, event.frame_ids[:MOST_GONE_TO]) if row >= 0]
     stands = log.counts(event)
     return {
         "place": place,
@@ -258,6 +259,18 @@ def export(run: Run, _scores: pd.DataFrame, asked: Mapping[str, Any], buffers: A
         "Written." if frames is None else f"{len(frames):,} frame{'' if len(frames) == 1 else 's'} written."
     )
     return {"path": str(place), "text": text}, []
+
+
+def rows_of(run: Run, frame_ids: Iterable[str]) -> list[int]:
+    """Return the index of each of these frames; -1 for one that the run does not have."""
+
+    def row(frame_id: str) -> int:
+        try:
+            return run.frames.index_of(frame_id)
+        except FrameError:
+            return -1
+
+    return [row(frame_id) for frame_id in frame_ids]
 
 
 def frame_of(run: Run, frame: Any) -> int:

@@ -21,7 +21,8 @@ from radiowidgets.errors import ParameterError, RadioWidgetsError, check_one_of
 from radiowidgets.latent.plane import Plane, Range
 from radiowidgets.latent.projection import project
 from radiowidgets.ranking.neighbours import Neighbours
-from radiowidgets.run import TEXTS, Run
+from radiowidgets.run import Run
+from radiowidgets.run.columns import TEXTS
 from radiowidgets.widgets.bundle import module, style
 from radiowidgets.widgets.colouring import Colouring, colour_by
 from radiowidgets.widgets.display import Display, number

@@ -6,17 +6,12 @@ embedding and base scores, under ``build.lock``; reviewing takes no lock and wri
 ``scores/<session>.parquet``, ``focus.parquet``, ``projections/`` and the ``catalogues/`` that somebody attaches.
 """
 
-import datetime as dt
-import hashlib
-import importlib.metadata
 import json
 import os
-import re
 import shutil
-import socket
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from functools import cached_property, partial
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +22,6 @@ import yaml
 import radiowidgets
 from radiowidgets.data.frames import FrameSet
 from radiowidgets.data.headers import pixel_coordinates
-from radiowidgets.data.maps import SkyMap
 from radiowidgets.data.matches import Positions
 from radiowidgets.data.query import Words, match
 from radiowidgets.errors import FrameError, ParameterError, RunError
@@ -44,39 +38,33 @@ from radiowidgets.ranking.explanation import Explainer, Explanation
 from radiowidgets.ranking.folding import fold, measure_focus
 from radiowidgets.ranking.isolation import has_sky, rank, ranking_values, score_table
 from radiowidgets.ranking.neighbours import Neighbours
+from radiowidgets.run.columns import COLUMNS, TEXTS, Columns
+from radiowidgets.run.files import (
+    FORMAT,
+    building,
+    catalogue_file,
+    check_same_inputs,
+    digest,
+    drafted_array,
+    geometry,
+    keep_map,
+    make_folder,
+    now,
+    open_map,
+    read_about,
+    read_images,
+    read_names,
+    read_table,
+    slug,
+    storable,
+    versions,
+    write_whole,
+)
 
-FORMAT = 1
 HIGHEST_INTEREST = 5
 CHUNK = 2048  # frames in one step of a build: belongs to the run, not to the workers
 MANY = 50_000  # frames from which on a pass over the pixels shows its progress
 NOISE = ["background", "rms", "blank_fraction"]
-# What a query may ask for, beside the features.
-COLUMNS = {
-    "rank": "place in the order, from 1",
-    "score": "larger is more anomalous",
-    "interest": "rating 0-5, the mean of all who rated",
-    "my_interest": "your own rating, 0-5",
-    "others_interest": "mean rating of the others, 0-5",
-    "raters": "how many rated the frame",
-    "ra": "ICRS right ascension of the centre, degrees",
-    "dec": "ICRS declination of the centre, degrees",
-    "x": "first column in the map, from 0, pixels",
-    "y": "first row in the map, from 0, pixels",
-    "width": "pixels",
-    "height": "pixels",
-    "rms": "local noise, in the unit of the map",
-    "peak_snr": "brightest pixel over the local noise",
-    "selection": "number of the last selection that holds it, 0 for none; see Run.select",
-    "frame_id": "text: the id of the frame",
-    "name": "text: the IAU name of its brightest place",
-    "map": "text: the name of its map",
-    "tag": "text: its tags, of all annotators",
-    "my_tag": "text: the tags that you gave",
-    "annotator": "text: who said anything of it",
-    "note": "text: its notes, of all annotators",
-}
-SAID = ("interest", "my_interest", "others_interest", "raters", "tag", "my_tag", "annotator", "note")
-TEXTS = {name for name, meaning in COLUMNS.items() if meaning.startswith("text: ")}
 IN_MIND = 20  # looks after which a frame may be shown again blindly
 
 
@@ -108,10 +96,9 @@ class Run:
         self._explainers: dict[bytes, Explainer] = {}
         self._positions: dict[str, Positions] = {}
         self._tallies: dict[str, tuple[Tally, list[int]]] = {}
-        self._said: tuple[int, dict[str, np.ndarray | Words]] | None = None
         self._sequenced: tuple[pd.DataFrame, np.ndarray, np.ndarray, np.ndarray] | None = None
         self._ordered: tuple[tuple[str, int], pd.DataFrame] | None = None
-        self._selection = np.zeros(len(frames), np.int32)
+        self._columns = Columns(self)
 
     # ------------------------------------------------------------ making and opening
 
@@ -156,7 +143,7 @@ class Run:
             If the folder holds other frames or other scores, or somebody is writing it now.
         """
         run = cls._start(path, frames, schema, annotator, parameters)
-        with run._building():
+        with building(run.path):
             run._write_frames()
             if features is None:
                 features = frame_features(frames)
@@ -188,7 +175,7 @@ class Run:
         run = cls._start(path, frames, None, None, {**(parameters or {}), "seed": seed})
         if all((run.path / f"{name}.parquet").exists() for name in ("frames", "features", "scores")):
             return run  # nothing is left to do
-        with run._building():
+        with building(run.path):
             noise, features = run._measure(progress)
             frames.set_noise(*(noise[column].to_numpy() for column in noise))
             run._write_frames()
@@ -226,14 +213,14 @@ class Run:
             If the folder is no run, or one of its maps is not there or is another one now.
         """
         path = Path(path)
-        about = _read_about(path)
-        table = _read_table(path, "frames.parquet")
+        about = read_about(path)
+        table = read_table(path, "frames.parquet")
         if (path / "pixels.zarr").exists():
-            frames = FrameSet.from_table(table, images=_read_images(path / "pixels.zarr", table))
+            frames = FrameSet.from_table(table, images=read_images(path / "pixels.zarr", table))
         else:
             given = maps or {}
             opened = {
-                name: _open_map(path, name, entry, given.get(name)) for name, entry in about["maps"].items()
+                name: open_map(path, name, entry, given.get(name)) for name, entry in about["maps"].items()
             }
             frames = FrameSet.from_table(table, opened)
         return cls(path, frames, about, annotator)
@@ -252,22 +239,22 @@ class Run:
             raise RunError(
                 "A run needs at least one frame; these are none. Cut smaller windows, or look at what was skipped."
             )
-        _make_folder(path)
+        make_folder(path)
         about: dict[str, Any] = {
             "format": FORMAT,
-            "created": _now(),
-            "frames": {"count": len(frames), "geometry": _geometry(frames)},
+            "created": now(),
+            "frames": {"count": len(frames), "geometry": geometry(frames)},
             "maps": {},
             "parameters": dict(parameters or {}),
-            "versions": _versions(),
+            "versions": versions(),
         }
         if (path / "run.yaml").exists():
-            known = _read_about(path)
-            _check_same_inputs(path, known, about, frames)
+            known = read_about(path)
+            check_same_inputs(path, known, about, frames)
             return cls(path, frames, known, annotator)
         run = cls(path, frames, about, annotator)
-        with run._building():
-            about["maps"] = {name: _keep_map(path, name, sky) for name, sky in frames.maps.items()}
+        with building(run.path):
+            about["maps"] = {name: keep_map(path, name, sky) for name, sky in frames.maps.items()}
             if not frames.maps:
                 run._write_images()
             if schema is not None:
@@ -280,12 +267,12 @@ class Run:
     @cached_property
     def features(self) -> pd.DataFrame:
         """Frame features, indexed by frame_id in the order of the frames."""
-        return _read_table(self.path, "features.parquet").set_index("frame_id")
+        return read_table(self.path, "features.parquet").set_index("frame_id")
 
     @cached_property
     def scores(self) -> pd.DataFrame:
         """Base scores and ranks, indexed by frame_id in the order of the frames."""
-        return _read_table(self.path, "scores.parquet").set_index("frame_id")
+        return read_table(self.path, "scores.parquet").set_index("frame_id")
 
     @cached_property
     def embedding(self) -> np.ndarray | None:
@@ -490,7 +477,7 @@ class Run:
     @property
     def columns(self) -> dict[str, str]:
         """What `find` and `column` know of a frame: names with their meaning, the features among them."""
-        names = _read_names(self.path, "features.parquet")
+        names = read_names(self.path, "features.parquet")
         features = {name: FEATURES.get(name, "a feature of this run") for name in names if name != "frame_id"}
         return {**COLUMNS, **features}
 
@@ -516,7 +503,7 @@ class Run:
             raise ParameterError(
                 f"There is no column {name!r} of texts; there are {', '.join(sorted(TEXTS))}."
             )
-        words = self.readers(None)[name]()
+        words = self.readers()[name]()
         assert isinstance(words, Words)
         return words
 
@@ -528,8 +515,8 @@ class Run:
         frames : sequence of int or str, or bool array (n,)
             Positions or ids, or a mask as of `find`.
         """
-        number = int(self._selection.max(initial=0)) + 1
-        self._selection[self._rows(frames)] = number
+        number = int(self._columns.selection.max(initial=0)) + 1
+        self._columns.selection[self._rows(frames)] = number
         return number
 
     def find(self, query: str, scores: pd.DataFrame | None = None) -> np.ndarray:
@@ -552,76 +539,9 @@ class Run:
         """
         return match(query, self.readers(scores), len(self))
 
-    def readers(self, scores: pd.DataFrame | None = None) -> dict[str, Callable[[], "np.ndarray | Words"]]:
+    def readers(self, scores: pd.DataFrame | None = None) -> "dict[str, Callable[[], np.ndarray | Words]]":
         """Return what reads each of `columns`; rank and score are those of `scores`, by default of `order`."""
-        frames = self.frames
-        each = np.arange(len(self))
-        readers: dict[str, Callable[[], np.ndarray | Words]] = {
-            "rms": lambda: frames.noise.rms,
-            "frame_id": lambda: Words(frames.frame_ids, each),
-            "name": lambda: Words(self.names, each),
-            "selection": lambda: self._selection,
-            "map": lambda: Words(frames.map_names, frames.map_codes),
-        }
-        for name in ("rank", "score"):
-            readers[name] = partial(self._place, name, scores)
-        for name in ("x", "y", "width", "height", "ra", "dec"):
-            readers[name] = partial(getattr, frames, name)
-        for name in SAID:
-            readers[name] = partial(self._what_is_said, name)
-        if "log_peak_snr" in self.features:
-            readers["peak_snr"] = lambda: 10.0 ** self._feature("log_peak_snr")
-        for name in self.features.columns:  # a feature goes before a column of the same name
-            readers[name] = partial(self._feature, name)
-        return readers
-
-    def _place(self, name: str, scores: pd.DataFrame | None) -> np.ndarray:
-        return (self.order if scores is None else scores)[name].to_numpy()
-
-    def _feature(self, name: str) -> np.ndarray:
-        """Return a feature as floats; NaN where it is no number."""
-        column: pd.Series = self.features[name]
-        if column.dtype.kind == "f":
-            return column.to_numpy()
-        return pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-
-    def _what_is_said(self, name: str) -> "np.ndarray | Words":
-        """Return a column that the labels make; all are kept until another event comes."""
-        events = len(self.labels)
-        if self._said is None or self._said[0] != events:
-            self._said = (events, self._gather_labels())
-        return self._said[1][name]
-
-    def _gather_labels(self) -> dict[str, "np.ndarray | Words"]:
-        mine, sums, raters = np.full(len(self), np.nan), np.zeros(len(self)), np.zeros(len(self))
-        texts: dict[str, list[tuple[int, str]]] = {"tag": [], "my_tag": [], "annotator": [], "note": []}
-        for annotator in self.labels.annotators:
-            own = annotator == self.labels.annotator
-            for frame_id, state in self.labels.state(annotator).items():
-                try:
-                    row = self.frames.index_of(frame_id)
-                except FrameError:  # of other frames than these
-                    continue
-                if state.interest is not None:
-                    sums[row] += state.interest
-                    raters[row] += 1
-                    if own:
-                        mine[row] = state.interest
-                for name in ("tag", "my_tag") if own else ("tag",):
-                    texts[name] += [(row, tag) for tag in state.tags]
-                if not state.empty:
-                    texts["annotator"].append((row, annotator))
-                if state.note:
-                    texts["note"].append((row, state.note))
-        rated = np.isfinite(mine)
-        with np.errstate(invalid="ignore"):  # 0 / 0 where nobody rated
-            return {
-                "interest": sums / raters,
-                "my_interest": mine,
-                "others_interest": (sums - np.where(rated, mine, 0)) / (raters - rated),
-                "raters": raters,
-                **{name: Words.gather(pairs) for name, pairs in texts.items()},
-            }
+        return self._columns.readers(scores)
 
     # ------------------------------------------------------------ a session
 
@@ -808,27 +728,27 @@ class Run:
     def remember(self, **what: Any) -> None:
         """Keep `view` or `session` for the next time: a comfort, so that a full disk is no error here."""
         try:
-            _write_whole(self._memory, json.dumps({**self.recall(), **what}).encode())
+            write_whole(self._memory, json.dumps({**self.recall(), **what}).encode())
         except RunError:
             return
 
     @property
     def _memory(self) -> Path:
-        return self.path / "labels" / "views" / f"{_slug(self.labels.annotator)}.json"
+        return self.path / "labels" / "views" / f"{slug(self.labels.annotator)}.json"
 
     def session_scores(self, session: str) -> pd.DataFrame | None:
         """Scores of one review session, or None."""
         place = self._session_place(session)
         name = str(place.relative_to(self.path))
-        return _read_table(self.path, name).set_index("frame_id") if place.exists() else None
+        return read_table(self.path, name).set_index("frame_id") if place.exists() else None
 
     def _session_place(self, session: str) -> Path:
-        return self.path / "scores" / f"{_slug(session)}.parquet"
+        return self.path / "scores" / f"{slug(session)}.parquet"
 
     def write_session_scores(self, session: str, scores: pd.DataFrame) -> Path:
         """Keep the order of a review session beside the base scores, which are never overwritten."""
         place = self._session_place(session)
-        _write_whole(place, scores.reset_index().to_parquet(index=False))
+        write_whole(place, scores.reset_index().to_parquet(index=False))
         return place
 
     # ------------------------------------------------------------ why a frame is here, and what is like it
@@ -847,7 +767,7 @@ class Run:
             Default: `order`; one from `rerank`, or ``run.scores``.
         """
         scores = self.order if scores is None else scores
-        key, base = (_digest(table["score"].to_numpy(np.float64)) for table in (scores, self.scores))
+        key, base = (digest(table["score"].to_numpy(np.float64)) for table in (scores, self.scores))
         if key not in self._explainers:
             for old in [known for known in self._explainers if known != base]:
                 del self._explainers[old]  # of an order that is no more
@@ -907,7 +827,7 @@ class Run:
         place = self.path / "focus.parquet"
         if place.exists():
             try:
-                table = _read_table(self.path, place.name)
+                table = read_table(self.path, place.name)
                 if np.array_equal(table["frame_id"], self.frames.frame_ids):
                     return table[["x", "y"]].to_numpy(np.float32)
             except (RunError, KeyError):  # it is measured again
@@ -915,7 +835,7 @@ class Run:
         focus = measure_focus(self.frames, "brightest places" if len(self) > MANY else None)
         table = pd.DataFrame({"frame_id": self.frames.frame_ids, "x": focus[:, 0], "y": focus[:, 1]})
         with suppress(RunError):  # a folder that may only be read is no reason to have none
-            _write_whole(place, table.to_parquet(index=False))
+            write_whole(place, table.to_parquet(index=False))
         return focus
 
     def stacks(self, ranks: Any = None) -> np.ndarray:
@@ -943,9 +863,9 @@ class Run:
         if not isinstance(name, str) or not name.strip():
             raise ParameterError(f"name is {name!r}; give the catalogue a name to show.")
         positions = Positions(catalogue)
-        table = pd.DataFrame({str(label): _storable(column) for label, column in catalogue.items()})
+        table = pd.DataFrame({str(label): storable(column) for label, column in catalogue.items()})
         table.attrs = {"name": name}
-        _write_whole(self.path / "catalogues" / _catalogue_file(name), table.to_parquet(index=False))
+        write_whole(self.path / "catalogues" / catalogue_file(name), table.to_parquet(index=False))
         self.catalogues[name] = table
         self._positions[name] = positions
 
@@ -954,7 +874,7 @@ class Run:
         """The catalogues that were attached, by name."""
         tables = {}
         for place in sorted((self.path / "catalogues").glob("*.parquet")):
-            table = _read_table(self.path, f"catalogues/{place.name}")
+            table = read_table(self.path, f"catalogues/{place.name}")
             tables[str(table.attrs.get("name", place.stem))] = table
         return tables
 
@@ -1000,41 +920,6 @@ class Run:
 
     # ------------------------------------------------------------ building
 
-    @contextmanager
-    def _building(self) -> Iterator[None]:
-        """Hold ``build.lock``; a lock whose process on this host is gone is taken over."""
-        place = self.path / "build.lock"
-        mine = f"{socket.gethostname()} {os.getpid()} {_now()}\n"
-        for _ in range(2):
-            try:
-                handle = os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-                break
-            except FileExistsError as error:
-                holder = place.read_text("utf-8", "replace").split() if place.exists() else []
-                if len(holder) == 3 and holder[0] == socket.gethostname() and not _alive(holder[1]):
-                    place.unlink(missing_ok=True)
-                    continue
-                who = (
-                    f"process {holder[1]} on {holder[0]} since {holder[2]}"
-                    if len(holder) == 3
-                    else "somebody"
-                )
-                raise RunError(
-                    f"{self.path} is being written by {who}. Wait for it to end; if it died, remove {place.name} there."
-                ) from error
-            except OSError as error:
-                raise RunError(
-                    f"Cannot write into {self.path}: {error.strerror}. Choose a folder that you may write."
-                ) from error
-        else:
-            raise RunError(f"{self.path} is being written by somebody else. Wait for it to end.")
-        try:
-            os.write(handle, mine.encode())
-            os.close(handle)
-            yield
-        finally:
-            place.unlink(missing_ok=True)
-
     def _measure(self, progress: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
         from tqdm.auto import tqdm
 
@@ -1051,7 +936,7 @@ class Run:
                 part = frame_features(chunk, fill=False).reset_index()
                 for name in NOISE:  # under another name, as a feature may be called the same
                     part[f"noise {name}"] = getattr(chunk.noise, name)
-                _write_whole(place, part.to_parquet(index=False))
+                write_whole(place, part.to_parquet(index=False))
             parts.append(part)
             bar.update(len(part))
         bar.close()
@@ -1062,7 +947,7 @@ class Run:
     def _write_frames(self) -> None:
         place = self.path / "frames.parquet"
         if not place.exists():
-            _write_whole(place, self.frames.table.to_parquet(index=False))
+            write_whole(place, self.frames.table.to_parquet(index=False))
 
     def _write_once(self, what: str, table: pd.DataFrame, name: str) -> None:
         """Write a table, or check that the one that stands there is the same."""
@@ -1086,7 +971,7 @@ class Run:
                     f"{self.path} already holds other {what}, which reviewers may have seen; choose another folder."
                 )
         else:
-            _write_whole(place, table.rename_axis("frame_id").reset_index().to_parquet(index=False))
+            write_whole(place, table.rename_axis("frame_id").reset_index().to_parquet(index=False))
         self.__dict__.pop(what, None)
 
     def _write_embedding(self, embedding: np.ndarray) -> None:
@@ -1102,14 +987,14 @@ class Run:
             if known.shape != embedding.shape or not np.allclose(known, embedding, rtol=1e-4, atol=1e-6):
                 raise RunError(f"{self.path} already holds another embedding; choose another folder.")
             return
-        with _drafted(place, embedding.shape, (CHUNK, embedding.shape[1])) as array:
+        with drafted_array(place, embedding.shape, (CHUNK, embedding.shape[1])) as array:
             array[:] = embedding
 
     def _write_images(self) -> None:
         """Keep images that belong to no map: one array, padded with blanks to the largest image."""
         frames = self.frames
         shape = (len(frames), int(frames.height.max()), int(frames.width.max()), *frames[0].pixels.shape[2:])
-        with _drafted(self.path / "pixels.zarr", shape, (64, *shape[1:])) as array:
+        with drafted_array(self.path / "pixels.zarr", shape, (64, *shape[1:])) as array:
             for start in range(0, len(frames), 64):
                 block = np.full((min(64, len(frames) - start), *shape[1:]), np.nan, np.float32)
                 for row in range(len(block)):
@@ -1119,218 +1004,9 @@ class Run:
 
     def _write_about(self, more: Mapping[str, Any]) -> None:
         self.about.update(more)
-        _write_whole(
+        write_whole(
             self.path / "run.yaml", yaml.safe_dump(self.about, sort_keys=False, allow_unicode=True).encode()
         )
-
-
-def _read_about(path: Path) -> dict[str, Any]:
-    place = path / "run.yaml"
-    if not place.exists():
-        raise RunError(
-            f"{path} is no run folder: it has no run.yaml. Make one with Run.create or 'radiowidgets rank'."
-        )
-    try:
-        about = yaml.safe_load(place.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RunError(f"{place} is not readable YAML; restore it from a copy.") from error
-    sections = {"frames": dict, "maps": dict, "parameters": dict}
-    if not isinstance(about, dict) or any(not isinstance(about.get(k), kind) for k, kind in sections.items()):
-        raise RunError(f"{place} lacks one of {', '.join(sections)}; restore it from a copy.")
-    for name, entry in about["maps"].items():
-        if not isinstance(entry, dict) or not all(
-            isinstance(entry.get(k), str) for k in ("path", "absolute", "fingerprint")
-        ):
-            raise RunError(f"{place} does not tell where the map {name!r} is; restore it from a copy.")
-    if about.get("format") != FORMAT:
-        raise RunError(
-            f"{place} has format {about.get('format')!r}; this version reads {FORMAT}. Update radiowidgets."
-        )
-    return about
-
-
-def _make_folder(path: Path) -> None:
-    if path.exists() and not path.is_dir():
-        raise RunError(f"{path} is a file; a run is a folder, so choose another name.")
-    if path.is_dir() and not (path / "run.yaml").exists():
-        # What a run leaves that was stopped before its run.yaml stood is no reason to go elsewhere.
-        ours = {"build.lock", "maps", "pixels.zarr", "schema.yaml"}
-        others = sorted(
-            entry.name
-            for entry in path.iterdir()
-            if entry.name not in ours and not entry.name.endswith(".part")
-        )
-        if others:
-            raise RunError(f"{path} holds other things ({others[0]}, ...) and no run; choose another folder.")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"Cannot make the run folder {path}: {error.strerror}. Choose one that you may write."
-        ) from error
-
-
-def _check_same_inputs(path: Path, known: dict[str, Any], asked: dict[str, Any], frames: FrameSet) -> None:
-    """Raise unless the run that stands in `path` was made from the same frames, maps and parameters."""
-    if known["frames"] != asked["frames"]:
-        raise RunError(
-            f"{path} holds {known['frames'].get('count')} other frames, not these {len(frames)}; "
-            "choose another folder, or open that run with Run.open."
-        )
-    for name, sky in frames.maps.items():
-        entry = known["maps"].get(name, {})
-        if sky.fingerprint not in (entry.get("fingerprint"), entry.get("original")):
-            raise RunError(
-                f"{path} was made from another map {name!r} ({entry.get('path')}); choose another folder."
-            )
-    for key, value in asked["parameters"].items():
-        if known["parameters"].get(key, value) != value:
-            was = known["parameters"][key]
-            raise RunError(f"{path} was made with {key} = {was!r}, not {value!r}; choose another folder.")
-
-
-def _keep_map(path: Path, name: str, sky: SkyMap) -> dict[str, Any]:
-    """Return the entry of a map in ``run.yaml``; one that lives in memory only is written into the run."""
-    if sky.path is not None:
-        return _map_entry(path, sky.path, sky.fingerprint, sky.hdu)
-    (path / "maps").mkdir(exist_ok=True)
-    place = sky.write(path / "maps" / f"{name}.fits", overwrite=True)
-    return _map_entry(path, place, SkyMap.open(place, name=name).fingerprint) | {"original": sky.fingerprint}
-
-
-def _now() -> str:
-    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-
-
-@contextmanager
-def _drafted(place: Path, shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[Any]:
-    """Yield a float32 Zarr array that stands at `place` once it is filled, whole or not at all."""
-    import zarr
-
-    draft = place.with_name(f".{place.name}.{os.getpid()}.part")
-    chunks = tuple(min(chunk, length) for chunk, length in zip(chunks, shape, strict=True))
-    try:
-        yield zarr.create_array(draft, shape=shape, chunks=chunks, dtype="float32", overwrite=True)
-        if place.exists():  # left by a run that was stopped before its frames were written
-            shutil.rmtree(place)
-        draft.replace(place)
-    except OSError as error:
-        raise RunError(
-            f"Cannot write {place}: {error.strerror}. Free some space or choose another folder."
-        ) from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
-def _read_images(place: Path, table: pd.DataFrame) -> list[np.ndarray]:
-    import zarr
-
-    pixels = np.asarray(zarr.open_array(place, mode="r")[:])
-    return [image[:h, :w] for image, h, w in zip(pixels, table["height"], table["width"], strict=True)]
-
-
-def _read_table(path: Path, name: str) -> pd.DataFrame:
-    place = path / name
-    if not place.exists():
-        raise RunError(f"{path} was never finished: {name} is missing. Run the same build again to go on.")
-    try:
-        return pd.read_parquet(place)
-    except (OSError, ValueError) as error:  # pyarrow's errors are among these
-        raise RunError(
-            f"{place} is damaged ({' '.join(str(error).split())[:80]}); restore it or build the run anew."
-        ) from error
-
-
-def _read_names(path: Path, name: str) -> list[str]:
-    """Return the names of a table's columns without reading the table, which may be large."""
-    import pyarrow.parquet
-
-    try:
-        return list(pyarrow.parquet.read_schema(path / name).names)
-    except (OSError, ValueError):  # pyarrow's errors are among these
-        return list(_read_table(path, name).columns)  # says what is wrong
-
-
-def _map_entry(run: Path, place: Path, fingerprint: str, hdu: int | str | None = None) -> dict[str, Any]:
-    place = place.resolve()
-    return {
-        "path": Path(os.path.relpath(place, run.resolve())).as_posix(),
-        "absolute": str(place),
-        "hdu": hdu,
-        "fingerprint": fingerprint,
-    }
-
-
-def _open_map(run: Path, name: str, entry: Mapping[str, Any], moved: str | os.PathLike[str] | None) -> SkyMap:
-    places = [Path(moved)] if moved is not None else [run / entry["path"], Path(entry["absolute"])]
-    place = next((candidate for candidate in places if candidate.exists()), None)
-    if place is None:
-        raise RunError(
-            f"The map {name!r} is not at {entry['absolute']} any more; "
-            f"tell where it is: Run.open({str(run)!r}, maps={{{name!r}: 'new/place.fits'}})."
-        )
-    sky = SkyMap.open(place, name=name, hdu=entry.get("hdu"))
-    if sky.fingerprint != entry["fingerprint"]:
-        raise RunError(
-            f"{place} is not the map {name!r} that this run was made from: its content changed. Give the original."
-        )
-    return sky
-
-
-def _geometry(frames: FrameSet) -> str:
-    digest = hashlib.sha256("\n".join(frames.map_names).encode())
-    for column in (frames.map_codes, frames.x, frames.y, frames.width, frames.height):
-        digest.update(np.ascontiguousarray(column, dtype="<i4").tobytes())
-    if not frames.maps:  # images are known by their pixels, maps by their fingerprints
-        for frame in frames:
-            digest.update(frame.frame_id.encode() + np.ascontiguousarray(frame.pixels).tobytes())
-    return digest.hexdigest()[:32]
-
-
-def _versions() -> dict[str, str]:
-    names = ["numpy", "pandas", "astropy", "scikit-learn", "numba"]
-    return {
-        "radiowidgets": radiowidgets.__version__,
-        **{name: importlib.metadata.version(name) for name in names},
-    }
-
-
-def _write_whole(place: Path, content: bytes) -> None:
-    """Write a file whole or not at all, also when the process is killed in between."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    draft = place.with_name(f".{place.name}.{os.getpid()}.part")
-    try:
-        with draft.open("wb") as handle:
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
-        draft.replace(place)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise RunError(
-            f"Cannot write {place}: {error.strerror}. Free some space or choose a folder that you may write."
-        ) from error
-
-
-def _digest(values: np.ndarray) -> bytes:
-    return hashlib.blake2b(values.tobytes(), digest_size=16).digest()
-
-
-def _catalogue_file(name: str) -> str:
-    """Return the file of a catalogue; names that differ only in what files cannot be called stay apart."""
-    slug = _slug(name)
-    return (
-        f"{slug}.parquet"
-        if slug == name.lower()
-        else f"{slug}-{_digest(np.array(list(name.encode()))).hex()[:8]}.parquet"
-    )
-
-
-def _storable(column: pd.Series) -> pd.Series:
-    """Return a column as Parquet takes it: what is of mixed kinds becomes text."""
-    if column.dtype != object:
-        return column
-    return column.map(lambda value: None if pd.api.types.is_scalar(value) and pd.isna(value) else str(value))
 
 
 def _separation(ra: float, dec: float, others_ra: np.ndarray, others_dec: np.ndarray) -> np.ndarray:
@@ -1340,17 +1016,3 @@ def _separation(ra: float, dec: float, others_ra: np.ndarray, others_dec: np.nda
     return np.degrees(
         angular_separation(*np.radians([ra, dec]), np.radians(others_ra), np.radians(others_dec))
     )
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-")[:120] or "session"
-
-
-def _alive(pid: str) -> bool:
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, ValueError):
-        return True
-    return True
