@@ -102,9 +102,12 @@ def test_whitening_makes_batches_round(rng):
     white = np.asarray(whiten(rows))
     assert np.allclose(white.mean(0), 0, atol=1e-4)
     assert np.allclose(np.cov(white.T), np.eye(6), atol=1e-3)
-    lower = np.linalg.cholesky(0.9 * np.cov(rows.T.astype(float)) + 0.1 * np.eye(6))
+    covariance = np.cov(rows.T.astype(float))
+    lower = np.linalg.cholesky(0.9 * covariance + 0.1 * np.trace(covariance) / 6 * np.eye(6))
     expected = np.stack([np.linalg.solve(lower, row) for row in rows - rows.mean(0)])
     assert np.allclose(np.asarray(whiten(rows, 0.1)), expected, atol=1e-4)
+    small_rows = np.asarray(whiten(rows * np.float32(1e-3), 0.1))
+    assert np.allclose(small_rows, expected, atol=1e-3), "rows cannot escape by becoming small"
     both = np.asarray(whiten(np.stack([rows[:25], rows[25:]])))
     assert np.allclose(both[1], np.asarray(whiten(rows[25:])), atol=1e-4)
 

@@ -28,7 +28,7 @@ class WMSE(SelfSupervised):
         Frames that are whitened together, drawn anew in each batch; more than the projector's width. The whole
         batch where it is smaller.
     shrinkage : float
-        Share of the unit matrix in the covariance: few frames leave it flat otherwise. The paper takes 0.
+        Share of a round covariance of the same trace: few frames leave it flat otherwise. The paper takes 0.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class WMSE(SelfSupervised):
         *,
         projector: Sequence[int] = (1024, 64),
         whitening: int = 128,
-        shrinkage: float = 1e-3,
+        shrinkage: float = 1e-4,
         **options: Any,
     ) -> None:
         super().__init__(encoder, augmentation, **options)
@@ -77,11 +77,13 @@ def whiten(rows: Any, shrinkage: float = 0.0) -> Any:
     rows : (..., n, d)
         Each set of n rows is whitened by itself.
     shrinkage
-        S is (1 - shrinkage) S + shrinkage 1.
+        S is (1 - shrinkage) S + shrinkage trace(S) / d 1. A share of the plain unit matrix would let rows escape by
+        becoming small.
     """
     rows = ops.cast(rows, "float32")
     rows = rows - ops.mean(rows, -2, keepdims=True)
     flipped = ops.swapaxes(rows, -1, -2)
     covariance = ops.matmul(flipped, rows) / ops.cast(ops.shape(rows)[-2] - 1, "float32")
-    covariance = (1 - shrinkage) * covariance + shrinkage * ops.eye(rows.shape[-1], dtype="float32")
+    size = ops.mean(ops.diagonal(covariance, axis1=-2, axis2=-1), -1)[..., None, None]
+    covariance = (1 - shrinkage) * covariance + shrinkage * size * ops.eye(rows.shape[-1], dtype="float32")
     return ops.swapaxes(ops.solve_triangular(ops.cholesky(covariance), flipped, lower=True), -1, -2)
