@@ -33,8 +33,18 @@ _FIXED: Mapping[str, str] = {
     "Escape": "closes what is open",
     "Tab": "moves between the parts of the page",
 }
-# Keys of the bands and the large view, as static/large.js has them.
-LARGE_KEYS = ("b", "B", "+", "=", "-", ".", ",", "[", "]")
+# Keys of the bands and the large view, which static/large.js takes; the sheet leaves out those without words.
+LARGE_KEYS: Mapping[str, str] = {
+    "b": "next band (Shift: the one before; held down: blink)",
+    "B": "",
+    "+": "zoom in",
+    "=": "",
+    "-": "zoom out",
+    ".": "show the whole frame",
+    ",": "contours on and off",
+    "[": "less contrast",
+    "]": "more contrast",
+}
 _NAMED = {"Enter", "Insert", *(f"F{number}" for number in range(1, 13))}
 
 

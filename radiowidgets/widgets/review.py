@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import anywidget
@@ -38,6 +38,34 @@ ANSWERS: Mapping[str, Callable[..., answers.Reply]] = {
 }
 # ... and those that may take long, and must not keep a rating waiting.
 SLOW = ("columns", "stacks", "why", "export")
+
+
+class Rated:
+    """How many frames of a run its annotator has rated, kept by reading only the events that are new."""
+
+    def __init__(self, run: Run):
+        self._run = run
+        self._events: Sequence[Any] = ()
+        self._read = 0
+        self._frames: set[int] = set()
+
+    def count(self) -> int:
+        """Return the number of frames that have a rating now."""
+        labels = self._run.labels
+        if self._events is not labels.arrived:  # another list: what was read may not hold
+            self._events, self._read = labels.arrived, 0
+            self._frames.clear()
+        for event in self._events[self._read :]:
+            if event.annotator != labels.annotator:
+                continue
+            rows = answers.rows_of(self._run, event.frame_ids)
+            for frame_id, row in zip(event.frame_ids, rows, strict=True):
+                if row >= 0 and labels.state_of(frame_id).interest is not None:
+                    self._frames.add(row)
+                else:
+                    self._frames.discard(row)
+        self._read = len(self._events)
+        return len(self._frames)
 
 
 class Review(anywidget.AnyWidget):
@@ -122,6 +150,7 @@ class Review(anywidget.AnyWidget):
         self.tags = run.schema.names
         self.ids = np.asarray(run.frames.frame_ids)
         self._answers: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._rated = Rated(run)
         self._scores = run.order
         self._slow = ThreadPoolExecutor(1, "review")
         super().__init__(height=height, view=run.recall()["view"])
@@ -142,7 +171,7 @@ class Review(anywidget.AnyWidget):
             )
             return
         if kind == "history":
-            self._answer(content, partial(answers.history, self.labels, self._rows, content))
+            self._answer(content, partial(answers.history, self.run, content))
             return
         handler = {
             "index": self._on_index,
@@ -210,11 +239,12 @@ class Review(anywidget.AnyWidget):
                     {"action": action, "key": self._keys[action], "words": words}
                     for action, (_, words) in ACTIONS.items()
                 ],
+                "large_keys": [[key, words] for key, words in LARGE_KEYS.items() if words],
                 "annotators": self.labels.annotators,
                 "maps": list(self.run.frames.map_names),
                 "most": MAX_FRAMES,
                 "notes": notes,
-                "rated": int((interest >= 0).sum()),
+                "rated": self._rated.count(),
                 "cursor": self.view.get("cursor"),
                 "warning": " ".join(self.labels.problems[:3]),
                 "display": self.display.about,
@@ -326,7 +356,7 @@ class Review(anywidget.AnyWidget):
                 self._answers[identity] = answer
                 while len(self._answers) > REMEMBERED:
                     self._answers.popitem(last=False)
-        self.send(answer | {"rated": self._rated()})
+        self.send(answer | {"rated": self._rated.count()})
         return answer
 
     def _words(self, undo: Any) -> str:
@@ -338,11 +368,7 @@ class Review(anywidget.AnyWidget):
         return f"{undone.describe()}{earlier}"
 
     def _frames_of(self, event: Any) -> list[int]:
-        return sorted(self._rows[frame.frame_id] for frame in event.frames if frame.frame_id in self._rows)
-
-    @cached_property
-    def _rows(self) -> dict[str, int]:
-        return {str(frame_id): row for row, frame_id in enumerate(self.ids)}
+        return sorted(row for row in answers.rows_of(self.run, event.frame_ids) if row >= 0)
 
     def _described(self, frame: int, look: Any = None) -> dict[str, Any]:
         """What a label keeps of a frame, so that it outlives the table of frames."""
@@ -372,27 +398,21 @@ class Review(anywidget.AnyWidget):
         self, frames: Sequence[int] | None = None
     ) -> tuple[np.ndarray, np.ndarray, list[tuple[int, str]]]:
         """Interest (-1 = none), tags as bits, and notes of all frames or of some."""
-        places = self._rows if frames is None else {str(self.ids[frame]): i for i, frame in enumerate(frames)}
-        interest, tags = np.full(len(places), -1, np.int8), np.zeros(len(places), np.uint32)
         if frames is None:
-            state = self.labels.state(self.labels.annotator)
-            known = [(places[frame_id], label) for frame_id, label in state.items() if frame_id in places]
+            state = self.labels.state()
+            rows = answers.rows_of(self.run, state)
+            known = [(row, row, label) for row, label in zip(rows, state.values(), strict=True) if row >= 0]
         else:
-            known = [
-                (place, self.labels.state_of(frame_id, self.labels.annotator))
-                for frame_id, place in places.items()
-            ]
+            known = [(i, row, self.labels.state_of(str(self.ids[row]))) for i, row in enumerate(frames)]
+        count = len(self.ids) if frames is None else len(frames)
+        interest, tags = np.full(count, -1, np.int8), np.zeros(count, np.uint32)
         notes = []
-        for place, label in known:
+        for place, row, label in known:
             interest[place] = -1 if label.interest is None else label.interest
             tags[place] = sum(1 << bit for bit, name in enumerate(self.tags) if name in label.tags)
             if label.note:
-                notes.append((place if frames is None else int(frames[place]), label.note))
+                notes.append((int(row), label.note))
         return interest, tags, notes
-
-    def _rated(self) -> int:
-        state = self.labels.state(self.labels.annotator)
-        return sum(label.interest is not None for frame_id, label in state.items() if frame_id in self._rows)
 
     # ------------------------------------------------------------ order and frames
 

@@ -365,6 +365,14 @@ def test_stacks_are_folded_and_unfolded_and_counted(page, jupyter):
     expect(root.locator(".rw-unfolded:not([hidden])")).to_have_count(0)
     assert root.locator(".rw-cursor:not([hidden])").get_attribute("data-place") == place
     screenshot(page, "review-stacks")
+    expect(root.locator(".rw-facts")).to_contain_text(f"keys act on all {hidden + 1} frames")
+    page.keyboard.press("4")  # the whole stack in one action, of which one frame was seen
+    expect(root.locator(".rw-progress")).to_contain_text(f"{hidden + 1} rated")
+    (event,) = LabelLog(jupyter.root / "runs" / "stacks" / "labels", annotator="checker").events()
+    looks = [frame.shown.get("look") for frame in event.frames]
+    assert len(looks) == hidden + 1 and looks.count("rank") == 1 and looks.count(None) == hidden
+    page.keyboard.press("u")
+    expect(root.locator(".rw-progress")).to_contain_text("0 rated")
     root.locator(".rw-chip", has_text="folded").click()
     assert shown(root) == first
 
@@ -423,6 +431,7 @@ def test_a_session_with_random_looks_and_blind_repeats_and_an_export(page, jupyt
     root = start(page, jupyter, "session")
     root.locator(".rw-tile[data-place='0']").click()
     for number in range(45):
+        page.keyboard.press("a")
         page.keyboard.press(str(number % 6))
     wait_saved(root)
     expect(root.locator(".rw-session")).to_contain_text("45 of 200")
@@ -437,20 +446,25 @@ def test_a_session_with_random_looks_and_blind_repeats_and_an_export(page, jupyt
     assert not any(root.locator(".rw-tile:not([hidden]) .rw-rank").all_inner_texts())
     expect(root.locator(".rw-facts")).not_to_contain_text("Score")
     assert not any(ratings(root))  # repeats look as if they were new
+    expect(root.locator(".rw-spoken")).not_to_contain_text("rank")
     page.keyboard.press("Home")
     for _ in range(20):
+        page.keyboard.press("a")  # puts the tag on, also where the first look had it: nothing tells a repeat
         page.keyboard.press("3")
     wait_saved(root)
     page.keyboard.press("Home")
     assert ratings(root)[:20] == ["3"] * 20
     expect(root.locator(".rw-session")).to_contain_text("own agreement")
     expect(root.locator(".rw-session")).to_contain_text("still hidden")
-    looks = {
-        event.frames[0].shown.get("look")
-        for event in LabelLog(jupyter.root / "runs" / "session" / "labels", annotator="checker").events()
-    }
-    assert looks == {"rank", "random", "repeat"}
+    events = LabelLog(jupyter.root / "runs" / "session" / "labels", annotator="checker").events()
+    assert {event.frames[0].shown.get("look") for event in events} == {"rank", "random", "repeat"}
+    assert not any(event.remove for event in events)
     screenshot(page, "review-session")
+    seen = shown(root)
+    page.keyboard.press("End")
+    page.keyboard.press("3")  # at its end the list goes on by itself
+    expect(root.locator(".rw-cursor:not([hidden])")).to_have_attribute("data-place", "0")
+    assert shown(root) != seen and not any(ratings(root))
 
     root.locator("summary", has_text="Export").click()
     root.get_by_label("Which frames").select_option("rated")
@@ -460,6 +474,23 @@ def test_a_session_with_random_looks_and_blind_repeats_and_an_export(page, jupyt
     page.keyboard.press("Escape")
     expect(root.locator(".rw-export-done")).to_be_hidden()
     assert (jupyter.root / place.input_value()).exists()
+    assert page.traffic.errors == []
+
+
+def test_two_views_of_one_widget_show_the_same(page, jupyter):
+    start(page, jupyter, "twice", "review")
+    run_cell(page, 1)
+    root, second = page.locator(".rw-review").nth(0), page.locator(".rw-review").nth(1)
+    expect(second.locator(".rw-tile:not([hidden])").first).to_be_visible()
+    root.get_by_label("Noise", exact=True).select_option("map")
+    expect(second.get_by_label("Noise", exact=True)).to_have_value("map")
+    root.locator(".rw-tile[data-place='2']").click()
+    page.keyboard.press("4")
+    expect(second.locator(".rw-tile[data-place='2'] .rw-badge")).to_have_text("4")
+    second.locator("summary", has_text="Session").click()
+    second.get_by_label("Hide score and rank").check()
+    expect(root.locator(".rw-tile[data-place='2'] .rw-rank")).to_have_text("")
+    expect(root.locator(".rw-spoken")).to_have_text("frame, not rated")
     assert page.traffic.errors == []
 
 

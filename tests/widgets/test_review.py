@@ -391,6 +391,20 @@ def test_what_fails_in_one_part_of_why_leaves_the_others(run, monkeypatch):
     assert answer["notes"] == ["The forest is gone."] and answer["neighbours"] and "bars" not in answer
 
 
+def test_the_number_of_rated_frames_is_kept_by_the_new_events_alone(run, monkeypatch):
+    front = Front(run)
+    assert front("index")[0]["rated"] == 0
+    for number, value in enumerate([5, 3, None]):
+        front("act", id=str(number), frames=[number // 2, 4], interest=value)
+    assert front.answers[-1][0]["rated"] == 1  # frame 0, as the last took 1 and 4 back
+    other = rw.Run.open(run.path, annotator="ada")  # the same person in another window
+    other.labels.record([str(run.frames.frame_ids[7]), "of-another-run"], interest=2)
+    assert front("index")[0]["rated"] == 2
+    monkeypatch.setattr(run.labels, "state", None)  # the whole log is not gone through again
+    assert front("act", id="more", frames=[9], interest=0)[0]["rated"] == 3
+    assert front("undo", id="back")[0]["rated"] == 2
+
+
 def test_history_pages_everybodys_events_and_any_own_one_is_undone_and_redone(run):
     front = Front(run)
     for number in range(45):

@@ -11,17 +11,19 @@ export const NO_FILTERS = { with: [], without: [], note: false, annotator: "", m
 export function matcher(rating, filters, data) {
   const tests = [];
   const { interest, tags, notes, pending, blind, maps, found } = data;
-  const given = (frame) => (blind.has(frame) ? -1 : interest[frame]); // a blind repeat passes for a frame not seen before
+  // A blind repeat passes for a frame not seen before.
+  const given = (frame) => (blind.has(frame) ? -1 : interest[frame]);
+  const said = (frame) => blind.get(frame) ?? tags[frame];
   const least = { interesting: 3, 1: 1, 2: 2, 4: 4, 5: 5 }[rating];
   if (rating === "unrated") tests.push((frame) => given(frame) < 0);
   else if (rating === "rated") tests.push((frame) => given(frame) >= 0);
   else if (rating === "0") tests.push((frame) => given(frame) === 0);
-  else if (rating === "tagged") tests.push((frame) => tags[frame] !== 0 && !blind.has(frame));
+  else if (rating === "tagged") tests.push((frame) => said(frame) !== 0);
   else if (rating === "pending") tests.push((frame) => pending.has(frame));
   else if (least) tests.push((frame) => given(frame) >= least);
   const [wanted, unwanted] = [maskOf(filters.with, data.names), maskOf(filters.without, data.names)];
-  if (wanted || unwanted) tests.push((frame) => (tags[frame] & wanted) >>> 0 === wanted && (tags[frame] & unwanted) === 0);
-  if (filters.note) tests.push((frame) => notes.has(frame));
+  if (wanted || unwanted) tests.push((frame) => (said(frame) & wanted) >>> 0 === wanted && (said(frame) & unwanted) === 0);
+  if (filters.note) tests.push((frame) => notes.has(frame) && !blind.has(frame));
   const code = filters.map ? data.mapNames.indexOf(filters.map) : -1;
   if (code >= 0) tests.push((frame) => maps[frame] === code);
   if (found) tests.push((frame) => (found[frame >> 3] >> (7 - (frame & 7))) & 1);
@@ -37,7 +39,7 @@ export function maskOf(chosen, names) {
 // `groups` gives each frame the number of its stack; `sizes` tells how many of a stack passed.
 export function arrange(order, test, groups = null, unfolded = new Set()) {
   const kept = test ? order.filter(test) : order;
-  if (!groups) return { shown: kept, frames: kept.length, sizes: null };
+  if (!groups) return { shown: kept, kept, sizes: null };
   const sizes = new Uint32Array(groups.length);
   const members = new Map([...unfolded].map((group) => [group, []]));
   for (const frame of kept) {
@@ -55,7 +57,17 @@ export function arrange(order, test, groups = null, unfolded = new Set()) {
     if (all) for (const member of all) shown[end++] = member;
     else shown[end++] = frame;
   }
-  return { shown: shown.slice(0, end), frames: kept.length, sizes };
+  return { shown: shown.slice(0, end), kept, sizes };
+}
+
+// The frames of each stack among `kept`, the one that is shown first: a function of the stack.
+export function stacksOf(kept, groups, sizes) {
+  const ends = new Uint32Array(sizes.length);
+  sizes.reduce((end, size, group) => (ends[group] = end + size), 0);
+  const places = ends.map((end, group) => end - sizes[group]);
+  const frames = new Uint32Array(kept.length);
+  for (const frame of kept) frames[places[groups[frame]]++] = frame;
+  return (group) => frames.subarray(ends[group] - sizes[group], ends[group]);
 }
 
 // Place of the next frame for which `wanted` holds, after `from` and round to it again; -1 if there is none.
@@ -105,12 +117,13 @@ export class Selection {
   }
 }
 
-// How many of the frames have each rating and each tag.
+// How many of the frames have each rating and each tag; `interest` and `tags` are functions of the frame.
 export function summarise(frames, interest, tags, bits) {
   const [ratings, tagged] = [new Uint32Array(6), new Uint32Array(bits)];
   for (const frame of frames) {
-    if (interest[frame] >= 0) ratings[interest[frame]] += 1;
-    for (let left = tags[frame]; left; left = (left & (left - 1)) >>> 0) tagged[31 - Math.clz32(left & -left)] += 1;
+    const given = interest(frame);
+    if (given >= 0) ratings[given] += 1;
+    for (let left = tags(frame); left; left = (left & (left - 1)) >>> 0) tagged[31 - Math.clz32(left & -left)] += 1;
   }
   return { ratings, tagged };
 }

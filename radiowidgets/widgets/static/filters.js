@@ -50,7 +50,7 @@ export class FilterBar {
   // ---------------------------------------------------------------- what there is to choose from
 
   takeIndex({ schema, annotators, maps }) {
-    this.tagButtons = schema.map((tag) => h("button", { class: "rw-tag", type: "button", onclick: () => this.cycle(tag.name) },
+    this.tagButtons = schema.map((tag) => h("button", { class: "rw-tag", type: "button", title: tag.name, onclick: () => this.cycle(tag.name) },
       h("span", { class: "rw-swatch", style: { background: tag.colour } }), h("span", { class: "rw-tag-name" }, tag.name), h("span", { class: "rw-with" })));
     this.tagRow.replaceChildren(...this.tagButtons);
     this.annotator.replaceChildren(...options({ "": "anybody" }), ...annotators.map((name) => h("option", { value: name }, name)));
@@ -118,7 +118,7 @@ export class FilterBar {
     if (filters.query) chips.push(chip(filters.query, () => { this.query.value = ""; this.ask(); }));
     if (app.view.fold) chips.push(chip(app.groups ? "folded" : "folding…", () => app.setFold(false)));
     this.chips.replaceChildren(...chips);
-    const [frames, stacks] = [app.frames ?? 0, app.shown.length];
+    const [frames, stacks] = [app.kept?.length ?? 0, app.shown.length];
     setText(this.count, app.sizes && stacks < frames ? `${plural(frames, "frame")} in ${plural(stacks, "stack")}` : plural(frames, "frame"));
     this.refresh.hidden = !app.drifted?.size;
     setText(this.refresh, `Refresh (${app.drifted?.size.toLocaleString("en")} no longer belong)`);

@@ -171,8 +171,8 @@ export class Gallery {
     element.dataset.frame = String(frame);
     element.style.transform = `translate(${left}px, ${top}px)`;
     element.style.width = element.style.height = `${this.edge}px`;
-    const blind = app.blind.has(frame);
-    const [interest, tags, noted] = blind ? [-1, 0, false] : [app.interest[frame], app.tags[frame], app.notes.has(frame)];
+    const [interest, tags] = [app.interestOf(frame), app.tagsOf(frame)];
+    const noted = app.notes.has(frame) && !app.blind.has(frame);
     const chosen = app.selection.has(frame);
     element.classList.toggle("rw-chosen", chosen);
     element.classList.toggle("rw-cursor", place === app.cursor);
@@ -204,7 +204,7 @@ export class Gallery {
   paintStack(cell, frame) {
     const { size, open } = this.app.stackOf(frame);
     setText(cell.stack, size < 2 ? "" : open ? "−" : `+${size - 1}`);
-    cell.stack.title = size < 2 ? "" : open ? "One of a stack; click to fold it" : `${size - 1} more overlap with it; click to unfold`;
+    cell.stack.title = size < 2 ? "" : open ? "One of a stack; click to fold it" : `${size - 1} more overlap with it, and are rated and tagged with it; click to unfold`;
     cell.element.classList.toggle("rw-stacked", size > 1 && !open);
     cell.element.classList.toggle("rw-unfolded", size > 1 && open);
   }

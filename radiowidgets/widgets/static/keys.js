@@ -7,19 +7,19 @@ const NAMES = { " ": "Space", ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑
 export const keyName = (key) => NAMES[key] ?? key;
 
 export class Keys {
-  constructor(app, large = {}) {
+  constructor(app) {
     this.app = app;
-    this.large = large; // of the large view: {key: what it does}
     this.list = [];
     this.actions = new Map(); // key -> action
     this.element = h("div", { class: "rw-help", role: "dialog", "aria-modal": "true", "aria-label": "Keys", hidden: true,
       onclick: (event) => { if (event.target === this.element) this.toggle(); } });
   }
 
-  take(list, schema) {
+  // `large`: pairs of a key of the large view and what it does.
+  take(list, schema, large) {
     this.list = list;
     this.actions = new Map(list.filter(({ key }) => key).map(({ action, key }) => [key, action]));
-    this.element.replaceChildren(this.sheet(schema));
+    this.element.replaceChildren(this.sheet(schema, large));
   }
 
   keyOf(action) { return keyName(this.list.find((entry) => entry.action === action)?.key ?? ""); }
@@ -30,7 +30,7 @@ export class Keys {
     else this.element.querySelector("button")?.focus();
   }
 
-  sheet(schema) {
+  sheet(schema, large) {
     const row = (keys, text) => h("tr", {}, h("th", { scope: "row" }, keys.map((key) => h("kbd", {}, keyName(key)))), h("td", {}, text));
     const table = (title, rows) => (rows.length ? h("table", {}, h("caption", {}, title), h("tbody", {}, rows)) : null);
     return h("div", { class: "rw-help-card" },
@@ -43,8 +43,8 @@ export class Keys {
         h("div", {}, table("Move", [row(["←", "→", "↑", "↓"], "move; with Shift, extend the selection"),
           row(["Home", "End", "PgUp", "PgDn"], "jump"), row(["Esc"], "close what is open; one frame selected"),
           row(["click"], "select; Ctrl adds, Shift extends, twice enlarges")]),
-        table("Large view", Object.entries(this.large).map(([key, words]) => row([key], words))))),
-      h("p", {}, "A key acts on all selected frames. Interest and tags are separate: a striking artefact can be tagged ARTEFACT and rated 0. ",
+        table("Large view", [...large.map(([key, words]) => row([key], words)), row(["drag"], "right button or Shift: contrast and bias")]))),
+      h("p", {}, "A key acts on all selected frames; a folded stack is rated and tagged as a whole, a note is on the frame shown. Interest and tags are separate: a striking artefact can be tagged ARTEFACT and rated 0. ",
         "An action counts as saved once it is on disk."));
   }
 

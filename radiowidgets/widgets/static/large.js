@@ -31,13 +31,6 @@ const TOOLS = {
   line: "Cut profile: drag along a line",
 };
 
-// Keys of the large view, for the list of keys.
-export const LARGE_KEYS = [
-  ["b", "next band (Shift: the one before; held down: blink)"], ["+", "zoom in"], ["-", "zoom out"], [".", "show the whole frame"],
-  [",", "contours on and off"], ["[", "less contrast"], ["]", "more contrast"],
-  ["drag", "right button or Shift: contrast and bias"],
-];
-
 export const DEFAULT_LOOK = { band: 0, rgb: false, channels: [], contours: -1, rate: 2, sigma: true, tool: "pan", inset: true, names: true, subtract: true };
 
 // Contrast and bias by dragging with the right button or Shift, as in DS9. `get` returns {contrast, bias}.
@@ -271,6 +264,7 @@ export class LargeView {
   hide() {
     if (this.blinking) this.toggleBlink();
     this.element.hidden = true;
+    setText(this.title, "");
     this.frame = this.data = null;
     this.images.clear();
     clearTimeout(this.timer);
@@ -314,7 +308,7 @@ export class LargeView {
     content.bands.forEach((facts, k) => {
       const pixels = new Float32Array(copy(buffers[k ? k + 1 : 0]));
       const sigma = Float32Array.from(pixels, (value) => (value - facts.background) / facts.rms);
-      this.data.bands.set(facts.band, { ...facts, pixels, sigma, width: content.width, height: content.height, limits: new Map() });
+      this.data.bands.set(facts.band, { ...facts, pixels, sigma, blank: !pixels.some(Number.isFinite), width: content.width, height: content.height, limits: new Map() });
     });
     if (first) {
       this.fit();
@@ -588,7 +582,7 @@ export class LargeView {
     const band = this.band();
     const [column, row] = (place ?? [-1, -1]).map(Math.round);
     if (!band || !place || column < 0 || row < 0 || column >= this.data.width || row >= this.data.height) {
-      if (!place) setText(this.readout, "Move over the image to read it; click to mark a position.");
+      if (!place) setText(this.readout, band?.blank ? "There is nothing of this band here." : "Move over the image to read it; click to mark a position.");
       return;
     }
     const index = row * this.data.width + column;

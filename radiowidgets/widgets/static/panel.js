@@ -30,7 +30,7 @@ export class Panel {
 
   takeSchema(schema, keyOf) {
     this.tagButtons = schema.map((tag, bit) => h("button", { class: "rw-tag", type: "button", "aria-pressed": "false",
-      title: `${tag.description} (key ${tag.key ?? "none"})`, onclick: () => { this.app.toggleTag(bit); this.app.focus(); } },
+      title: `${[tag.name, tag.description].filter(Boolean).join(": ")} (key ${tag.key ?? "none"})`, onclick: () => { this.app.toggleTag(bit); this.app.focus(); } },
       h("span", { class: "rw-swatch", style: { background: tag.colour } }), h("span", { class: "rw-tag-name" }, tag.name),
       tag.key ? h("kbd", {}, tag.key) : null));
     this.tagRow.replaceChildren(...this.tagButtons);
@@ -68,7 +68,9 @@ export class Panel {
   paintFacts(frame, facts) {
     const { app } = this;
     const rows = [];
-    if (app.selection.size > 1) rows.push(["Selected", plural(app.selection.size, "frame")]);
+    const [chosen, all] = [app.selection.size, app.targets.length];
+    if (all > chosen) rows.push(chosen > 1 ? ["Selected", `${plural(all, "frame")} in ${plural(chosen, "stack")}`] : ["Stack", `keys act on all ${plural(all, "frame")}`]);
+    else if (chosen > 1) rows.push(["Selected", plural(chosen, "frame")]);
     if (!app.hidden) {
       const moved = app.moved(frame);
       const how = moved ? ` · ${moved > 0 ? "up" : "down"} ${Math.abs(moved).toLocaleString("en")}` : "";
@@ -93,9 +95,9 @@ export class Panel {
     const signature = `${app.selection.version}/${app.changes}`;
     if (this.labelsKey === signature) return;
     this.labelsKey = signature;
-    const frames = app.blind.size ? app.selection.list.filter((frame) => !app.blind.has(frame)) : app.selection.list;
-    const { ratings, tagged } = summarise(frames, app.interest, app.tags, app.schema.length);
-    const pressed = (having) => (having === 0 ? "false" : having === app.selection.size ? "true" : "mixed");
+    const frames = app.targets;
+    const { ratings, tagged } = summarise(frames, (frame) => app.interestOf(frame), (frame) => app.tagsOf(frame), app.schema.length);
+    const pressed = (having) => (having === 0 ? "false" : having === frames.length ? "true" : "mixed");
     this.ratings.forEach((element, value) => element.setAttribute("aria-pressed", pressed(ratings[value])));
     this.tagButtons.forEach((element, bit) => element.setAttribute("aria-pressed", pressed(tagged[bit])));
   }

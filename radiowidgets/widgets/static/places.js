@@ -1,6 +1,6 @@
 // Which frames are shown, in which order, where the cursor stands and which frames are chosen: what Review builds on.
 
-import { arrange, matcher, nextPlace, Selection } from "./arrange.js";
+import { arrange, matcher, nextPlace, Selection, stacksOf } from "./arrange.js";
 import { copied, plural, setText } from "./dom.js";
 
 const LOOKS = ["rank", "random", "repeat"];
@@ -14,7 +14,7 @@ export class Places {
     this.selection = new Selection();
     this.pending = new Map(); // frame -> actions under way
     this.notes = new Map();
-    this.blind = new Set(); // frames to be rated again as if for the first time
+    this.blind = new Map(); // frames to be rated again as if for the first time -> tags given to them meanwhile
     this.looks = new Map(); // frame -> why the session shows it
     this.unfolded = new Set(); // stacks
     this.drifted = new Set(); // frames that were labelled and no longer pass the filters
@@ -35,12 +35,13 @@ export class Places {
   refilter(keep = this.current()) {
     if (!this.order) return;
     const { interest, tags, notes, pending, blind, mapCodes } = this;
-    const test = matcher(this.view.filter, this.view.filters, { interest, tags, notes, pending, blind, maps: mapCodes,
-      names: this.schema.map((tag) => tag.name), mapNames: this.maps, found: this.filters.found });
+    const data = { interest, tags, notes, pending, blind, maps: mapCodes, names: this.schema.map((tag) => tag.name), mapNames: this.maps, found: this.filters.found };
+    const test = matcher(this.view.filter, this.view.filters, data);
     this.test = test;
+    this.whole = ["all", "unrated"].includes(this.view.filter) && !matcher("all", this.view.filters, data);
     const groups = this.view.fold ? this.groups : null;
-    const { shown, frames, sizes } = arrange(this.sorted ?? this.order, test, groups, this.unfolded);
-    Object.assign(this, { shown, frames, sizes });
+    Object.assign(this, arrange(this.sorted ?? this.order, test, groups, this.unfolded));
+    this.stacks = null;
     this.drifted.clear();
     this.cursor = Math.max(0, this.placeOf(keep));
     this.anchor = this.cursor;
@@ -86,10 +87,22 @@ export class Places {
   applySort(sorted, looks, keep) {
     this.sorted = sorted;
     this.looks = new Map(looks ? [...looks].map((look, i) => [sorted[i], look]) : []);
-    this.blind = new Set([...this.looks].filter(([, look]) => LOOKS[look] === "repeat").map(([frame]) => frame));
+    this.blind = new Map([...this.looks.keys()].filter((frame) => this.repeats(frame)).map((frame) => [frame, 0]));
     this.changes += 1;
     this.refilter(keep);
     this.filters.show();
+  }
+
+  // The session's list goes on once what was rated is on disk.
+  extend() {
+    this.ended = this.sortRequest;
+    this.goOn();
+  }
+
+  goOn() {
+    if (this.ended === undefined || this.saving.outbox.held.size) return;
+    if (this.ended === this.sortRequest) this.sortBy({ by: "queue" });
+    this.ended = undefined;
   }
 
   moreLikeThis() {
@@ -114,6 +127,22 @@ export class Places {
   stackOf(frame) {
     const group = this.sizes ? this.groups[frame] : -1;
     return group < 0 ? { size: 0, open: false } : { size: this.sizes[group], open: this.unfolded.has(group) };
+  }
+
+  // What an action is about: the selection, in which a folded stack stands for all its frames.
+  get targets() {
+    const { list, version } = this.selection;
+    if (!this.sizes) return list;
+    if (this.targeted?.version !== version) {
+      this.stacks ??= stacksOf(this.kept, this.groups, this.sizes);
+      const frames = new Set(list);
+      for (const frame of list) {
+        const stack = this.stacks(this.groups[frame]);
+        if (frame === stack[0] && !this.stackOf(frame).open) for (const other of stack) frames.add(other);
+      }
+      this.targeted = { version, frames: Uint32Array.from(frames) };
+    }
+    return this.targeted.frames;
   }
 
   unfold() {
@@ -164,7 +193,8 @@ export class Places {
 
   nextUnrated() {
     const place = nextPlace(this.shown, this.cursor, (frame) => this.interest[frame] < 0 || this.blind.has(frame));
-    if (place < 0) this.saving.announce("every frame shown is rated");
+    if (place < 0 && this.view.sort.by === "queue") this.extend();
+    else if (place < 0) this.saving.announce("every frame shown is rated");
     else this.moveTo(place, false);
   }
 
@@ -191,8 +221,8 @@ export class Places {
   chooseAll() {
     if (!this.shown.length) return;
     this.selection.set(this.shown);
-    const folded = this.frames - this.shown.length;
-    this.saving.announce(`${plural(this.shown.length, "frame")} selected${folded ? `; ${folded.toLocaleString("en")} folded into stacks are not` : ""}`);
+    const [all, shown] = [this.kept.length, this.shown.length];
+    this.saving.announce(all > shown ? `${plural(all, "frame")} in ${plural(shown, "stack")} selected` : `${plural(all, "frame")} selected`);
     this.selected();
   }
 
@@ -207,8 +237,8 @@ export class Places {
   // A frame in words, for those who hear the page.
   words(frame) {
     const blind = this.blind.has(frame);
-    const interest = blind ? -1 : this.interest[frame];
-    const names = blind ? [] : this.schema.filter((tag, bit) => this.tags[frame] & (2 ** bit)).map((tag) => tag.name);
+    const interest = this.interestOf(frame);
+    const names = this.schema.filter((tag, bit) => this.tagsOf(frame) & (2 ** bit)).map((tag) => tag.name);
     const { size, open } = this.stackOf(frame);
     return [this.hidden ? "frame" : `rank ${this.ranks[frame].toLocaleString("en")}`, interest >= 0 ? `interest ${interest}` : "not rated", ...names,
       size > 1 && !open ? `stack of ${size}` : null, !blind && this.notes.has(frame) ? "with a note" : null].filter(Boolean).join(", ");
@@ -225,9 +255,16 @@ export class Places {
   // How far a re-ranking has moved a frame; 0 where nothing is to be said.
   moved(frame) { return this.base && !this.hidden ? this.base[frame] - this.ranks[frame] : 0; }
 
+  // Labels as the reviewer may see them: a blind repeat has none yet.
+  interestOf(frame) { return this.blind.has(frame) ? -1 : this.interest[frame]; }
+
+  tagsOf(frame) { return this.blind.get(frame) ?? this.tags[frame]; }
+
+  repeats(frame) { return LOOKS[this.looks.get(frame)] === "repeat"; }
+
   // Why this frame was looked at: its rank, chance, a repeat; null if the reviewer chose it otherwise.
   lookOf(frame) {
     if (this.looks.has(frame)) return LOOKS[this.looks.get(frame)];
-    return this.view.sort.by === "rank" && !this.test ? "rank" : null;
+    return this.view.sort.by === "rank" && this.whole ? "rank" : null;
   }
 }

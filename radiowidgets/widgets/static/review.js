@@ -7,7 +7,7 @@ import { FilterBar } from "./filters.js";
 import { Gallery } from "./gallery.js";
 import { ExportMenu, History } from "./history.js";
 import { Keys } from "./keys.js";
-import { LARGE_KEYS, LargeView } from "./large.js";
+import { LargeView } from "./large.js";
 import { Panel } from "./panel.js";
 import { Places } from "./places.js";
 import { Saving } from "./saving.js";
@@ -55,7 +55,7 @@ class ReviewView extends Places {
     this.filters = new FilterBar(this);
     this.controls = new Controls(this);
     this.session = new Session(this);
-    this.keys = new Keys(this, Object.fromEntries(LARGE_KEYS));
+    this.keys = new Keys(this);
     this.large = new LargeView({ close: () => this.closeLarge(), step: (by) => { this.move(by); this.focus(); },
       ask: (content) => this.ask({ ...content, view: this.uid() }), adjust: (change) => this.adjust(change),
       changed: (look, passing) => this.lookChanged(look, passing) });
@@ -126,7 +126,7 @@ class ReviewView extends Places {
     if (this.selection.mask.length !== this.count) this.selection = new Selection(this.count);
     setText(this.heading, content.name);
     this.heading.title = `labels of ${content.annotator}`;
-    this.keys.take(content.keys, this.schema);
+    this.keys.take(content.keys, this.schema, content.large_keys);
     this.tiles.show({ noise: this.view.noise });
     this.large.restore(this.view.look);
     this.large.take(content.display);
@@ -167,6 +167,7 @@ class ReviewView extends Places {
       if (this.pending.has(frame)) return; // a later action on this frame is still under way: its answer will tell
       this.interest[frame] = content.interest[i];
       this.tags[frame] = content.tags[i];
+      if (action?.kind === "undo" && this.repeats(frame)) this.blind.set(frame, this.tagsOf(frame) & (this.blind.get(frame) ?? 0)); // what it was before stays out of sight
       if (content.notes[i]) this.notes.set(frame, content.notes[i]);
       else this.notes.delete(frame);
     });
@@ -177,6 +178,7 @@ class ReviewView extends Places {
     if (!refused && action) this.root.dataset.saved = String(Number(this.root.dataset.saved ?? 0) + 1);
     this.drift(content.frames);
     this.showProgress();
+    this.goOn();
     this.session.ask();
     this.history.refresh();
     this.schedule();
@@ -202,9 +204,13 @@ class ReviewView extends Places {
     const view = this.model.get("view") ?? {};
     if (view.stamp === this.view.stamp) return;
     const before = JSON.stringify([this.view.filter, this.view.filters]);
-    const { cursor, sort, fold } = this.view;
+    const { cursor, sort, fold, noise, look } = this.view;
+    const { hidden } = this;
     this.view = { ...restored(view), cursor, sort, fold };
     this.showView();
+    if (noise !== this.view.noise) this.tiles.show({ noise: this.view.noise });
+    if (JSON.stringify(look) !== JSON.stringify(this.view.look)) this.large.restore(this.view.look);
+    if (hidden !== this.hidden) this.hiddenChanged();
     if (before !== JSON.stringify([this.view.filter, this.view.filters])) this.filters.ask();
     this.redraw();
     this.gallery.layout(true);
@@ -231,6 +237,8 @@ class ReviewView extends Places {
     this.panel.why.forget();
     this.filters.show();
     this.saving.refresh();
+    this.speak();
+    if (this.large.open) this.showLarge();
     this.schedule();
   }
 
@@ -238,7 +246,7 @@ class ReviewView extends Places {
 
   // What the keys and buttons do acts on the selection; on many frames it asks first.
   act(action, apply, words, after = () => {}) {
-    const frames = this.selection.list;
+    const frames = this.targets;
     if (frames.length > this.most) this.saving.announce(`an action takes at most ${this.most.toLocaleString("en")} frames; select fewer`);
     else if (frames.length > MANY) this.saving.confirm(words(plural(frames.length, "frame")), `Yes, ${frames.length.toLocaleString("en")}`, () => this.post(action, frames, apply));
     else { this.post(action, frames, apply); after(); }
@@ -247,7 +255,9 @@ class ReviewView extends Places {
   // An action is shown at once, held by the outbox, and marked until the kernel says it is on disk.
   post(action, frames, apply) {
     if (!frames.length) return;
-    const looks = [...new Set(Array.from(frames, (frame) => this.lookOf(frame)))];
+    // Of a folded stack only the frame that was seen was looked at.
+    const looks = Array.from(frames, (frame) => (frames.length === 1 || this.selection.has(frame) ? this.lookOf(frame) : null));
+    const look = "look" in action || "looks" in action ? {} : new Set(looks).size === 1 ? { look: looks[0] } : { looks };
     for (const frame of frames) {
       if (apply) apply(frame);
       if ("interest" in action) this.blind.delete(frame);
@@ -255,7 +265,6 @@ class ReviewView extends Places {
     }
     this.moves = (this.moves ?? 0) + 1;
     this.changes += 1;
-    const look = looks.length === 1 ? { look: looks[0] } : { looks: Array.from(frames, (frame) => this.lookOf(frame)) };
     this.saving.outbox.post({ kind: "act", ...action, frames: Array.from(frames), ...look });
     this.drift(frames);
     this.speak();
@@ -272,16 +281,20 @@ class ReviewView extends Places {
     this.act({ interest: value }, (frame) => { this.interest[frame] = value ?? -1; }, (which) => (value === null ? `Take the rating from ${which}?` : `Rate ${which} ${value}?`), () => {
       if (value === null || this.selection.size > 1) return;
       if (this.cursor < this.shown.length - 1) this.move(1);
-      else if (this.view.sort.by === "queue") this.saving.announce("the session's list ends here; Session offers the next one");
+      else if (this.view.sort.by === "queue") this.extend();
     });
   }
 
   toggleTag(bit) {
     const mask = 2 ** bit;
-    const all = this.selection.list.every((frame) => this.tags[frame] & mask);
+    const all = this.targets.every((frame) => this.tagsOf(frame) & mask);
     const { name } = this.schema[bit];
+    const change = (tags) => (all ? tags & ~mask : tags | mask) >>> 0;
     this.act(all ? { remove: [name] } : { add: [name] },
-      (frame) => { this.tags[frame] = (all ? this.tags[frame] & ~mask : this.tags[frame] | mask) >>> 0; }, (which) => (all ? `Take ${name} from ${which}?` : `Tag ${which} ${name}?`));
+      (frame) => {
+        this.tags[frame] = change(this.tags[frame]);
+        if (this.blind.has(frame)) this.blind.set(frame, change(this.blind.get(frame)));
+      }, (which) => (all ? `Take ${name} from ${which}?` : `Tag ${which} ${name}?`));
   }
 
   undo() { this.saving.outbox.post({ kind: "undo" }); }

@@ -100,8 +100,7 @@ export class Why {
     const { app } = this;
     for (const cell of this.neighbours ?? []) {
       const { frame } = cell;
-      const blind = app.blind.has(frame);
-      const [interest, tags] = blind ? [-1, 0] : [app.interest[frame], app.tags[frame]];
+      const [interest, tags] = [app.interestOf(frame), app.tagsOf(frame)];
       setText(cell.rating, interest >= 0 ? interest : "");
       cell.rating.dataset.interest = String(interest);
       const said = cell.others.map(({ annotator, words }) => `${annotator}: ${words}`);

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { arrange, matcher, maskOf, nextPlace, NO_FILTERS, Selection, summarise, tagCodes } from "../../../radiowidgets/widgets/static/arrange.js";
+import { arrange, matcher, maskOf, nextPlace, NO_FILTERS, Selection, stacksOf, summarise, tagCodes } from "../../../radiowidgets/widgets/static/arrange.js";
 
 const data = (more = {}) => ({ interest: Int8Array.of(-1, 0, 3, 5, -1, 4), tags: Uint32Array.of(0, 1, 3, 2 ** 31, 2, 0), notes: new Map([[4, "odd"]]),
-  pending: new Map([[1, 1]]), blind: new Set(), maps: Uint16Array.of(0, 0, 1, 1, 1, 0), names: ["A", "B", ...Array(29).fill("-"), "LAST"], mapNames: ["one", "two"],
+  pending: new Map([[1, 1]]), blind: new Map(), maps: Uint16Array.of(0, 0, 1, 1, 1, 0), names: ["A", "B", ...Array(29).fill("-"), "LAST"], mapNames: ["one", "two"],
   found: null, ...more });
 const passing = (rating, filters = {}, more = {}) => {
   const test = matcher(rating, { ...NO_FILTERS, ...filters }, data(more));
@@ -28,8 +28,12 @@ test("frames are left out by rating, tags, map, note and what the kernel found, 
 });
 
 test("a blind repeat passes for a frame that was not rated", () => {
-  assert.deepEqual(passing("unrated", {}, { blind: new Set([3]) }), [0, 3, 4]);
-  assert.deepEqual(passing("tagged", {}, { blind: new Set([3]) }), [1, 2, 4]);
+  const blind = new Map([[3, 0], [2, 1], [4, 0]]); // 2 was given the tag A in this look
+  assert.deepEqual(passing("unrated", {}, { blind }), [0, 2, 3, 4]);
+  assert.deepEqual(passing("tagged", {}, { blind }), [1, 2]);
+  assert.deepEqual(passing("all", { with: ["A"] }, { blind }), [1, 2]);
+  assert.deepEqual(passing("all", { with: ["B"] }, { blind }), []);
+  assert.deepEqual(passing("all", { note: true }, { blind }), []);
 });
 
 test("names that the schema does not have are no tags", () => assert.equal(maskOf(["C"], ["A", "B"]), 0));
@@ -39,7 +43,7 @@ test("a stack shows the first of its frames that pass, and counts those", () => 
   const groups = Int32Array.of(0, 0, 2, 2, 0, 5);
   const all = arrange(order, null, groups);
   assert.deepEqual([...all.shown], [5, 3, 0]);
-  assert.equal(all.frames, 6);
+  assert.equal(all.kept, order);
   assert.deepEqual([...all.sizes], [3, 0, 2, 0, 0, 1]);
   const some = arrange(order, (frame) => frame !== 3 && frame !== 0, groups);
   assert.deepEqual([...some.shown], [5, 1, 2]);
@@ -47,6 +51,8 @@ test("a stack shows the first of its frames that pass, and counts those", () => 
   const open = arrange(order, null, groups, new Set([0]));
   assert.deepEqual([...open.shown], [5, 3, 0, 1, 4]); // the others of an unfolded stack stand behind the first
   assert.equal(arrange(order, null).shown, order);
+  const stack = stacksOf(all.kept, groups, all.sizes);
+  assert.deepEqual([0, 1, 2, 5].map((group) => [...stack(group)]), [[0, 1, 4], [], [3, 2], [5]]);
 });
 
 test("a million frames are filtered and folded in a moment", () => {
@@ -86,7 +92,7 @@ test("a selection knows its frames and forgets the old ones", () => {
 });
 
 test("ratings and tags of many frames are counted", () => {
-  const { ratings, tagged } = summarise(Uint32Array.of(1, 2, 3, 5), data().interest, data().tags, 32);
+  const { ratings, tagged } = summarise(Uint32Array.of(1, 2, 3, 5), (frame) => data().interest[frame], (frame) => data().tags[frame], 32);
   assert.deepEqual([...ratings], [1, 0, 0, 1, 1, 1]);
   assert.equal(tagged[0], 2);
   assert.equal(tagged[1], 1);
