@@ -121,8 +121,13 @@ def ranking_values(
 
 def score_table(ids: np.ndarray, score: np.ndarray, contamination: float = CONTAMINATION) -> pd.DataFrame:
     """Return scores with their ranks (from 1, ties by frame_id) and outliers, indexed by frame_id."""
+    order = np.argsort(-score, kind="stable")
+    starts = np.flatnonzero(np.diff(score[order], prepend=np.nan, append=np.nan) != 0)
+    for k in np.flatnonzero(np.diff(starts) > 1):  # text is slow to compare: only of ties
+        tied = order[starts[k] : starts[k + 1]]
+        order[starts[k] : starts[k + 1]] = tied[np.argsort(ids[tied].astype(str), kind="stable")]
     place = np.empty(len(ids), dtype=np.int64)
-    place[np.lexsort((ids.astype(str), -score))] = np.arange(1, len(ids) + 1)
+    place[order] = np.arange(1, len(ids) + 1)
     table = pd.DataFrame({"score": score, "rank": place}, index=pd.Index(ids, name="frame_id"))
     table["outlier"] = (table["rank"] <= max(1, round(contamination * len(ids)))) & (score > 0)
     return table
