@@ -19,10 +19,11 @@ HIGHEST = 5.0
 def learn_from_ratings(
     values: np.ndarray,
     base: np.ndarray,
-    ids: np.ndarray,
+    ids: np.ndarray | pd.Index,
     labels: Mapping[str, float] | pd.Series,
     *,
     seed: int = 0,
+    spread: np.ndarray | None = None,
 ) -> tuple[np.ndarray, str]:
     """Move a first order towards what was rated high.
 
@@ -43,6 +44,8 @@ def learn_from_ratings(
         Frames that are not among `ids` are left aside.
     seed : int
         Seed of the trees.
+    spread : (n, d) array, optional
+        What `clipped_spread` makes of `values`, where it is known already.
 
     Returns
     -------
@@ -56,7 +59,7 @@ def learn_from_ratings(
         return base, "no rated frame is among these"
     if len(np.unique(ratings)) < 2:
         return base, f"all {len(rows)} ratings are {ratings[0]:g}, so there is nothing to learn from yet"
-    spread = clipped_spread(values)
+    spread = clipped_spread(values) if spread is None else spread
     trees, ridge = fit_ratings(spread[rows], ratings, seed)
     predicted = 0.5 * share_below(trees.predict(spread)) + 0.5 * share_below(ridge.predict(spread))
     weight = weight_of_ratings(len(rows), len(values))
@@ -64,7 +67,9 @@ def learn_from_ratings(
     return score, f"your {len(rows)} ratings count for {weight:.0%}, the first ranking for {1 - weight:.0%}"
 
 
-def rated_rows(ids: np.ndarray, labels: Mapping[str, float] | pd.Series) -> tuple[np.ndarray, np.ndarray]:
+def rated_rows(
+    ids: np.ndarray | pd.Index, labels: Mapping[str, float] | pd.Series
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the ratings of those frames that are among `ids`, and their rows."""
     try:
         ratings = pd.Series(dict(labels), dtype=float).dropna()
@@ -73,7 +78,7 @@ def rated_rows(ids: np.ndarray, labels: Mapping[str, float] | pd.Series) -> tupl
     if ((ratings < 0) | (ratings > HIGHEST)).any():
         worst = ratings[(ratings < 0) | (ratings > HIGHEST)]
         raise ParameterError(f"the rating of {worst.index[0]} is {worst.iloc[0]:g}; give 0 to {HIGHEST:g}.")
-    rows = pd.Index(ids).get_indexer(ratings.index)
+    rows = (ids if isinstance(ids, pd.Index) else pd.Index(ids)).get_indexer(ratings.index)
     return ratings[rows >= 0].to_numpy(), rows[rows >= 0]
 
 

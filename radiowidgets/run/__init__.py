@@ -33,7 +33,7 @@ from radiowidgets.labels.log import LabelLog
 from radiowidgets.labels.progress import AHEAD, Progress, Tally, mix_looks
 from radiowidgets.labels.schema import DEFAULT_SCHEMA, Schema
 from radiowidgets.latent.projection import is_projected, project
-from radiowidgets.ranking.active import kept_ratings, learn_from_ratings
+from radiowidgets.ranking.active import clipped_spread, kept_ratings, learn_from_ratings
 from radiowidgets.ranking.explanation import Explainer, Explanation
 from radiowidgets.ranking.folding import fold, measure_focus
 from radiowidgets.ranking.isolation import has_sky, rank, ranking_values, score_table
@@ -681,16 +681,22 @@ class Run:
 
         See `radiowidgets.ranking.active.learn_from_ratings`. ``attrs["learnt"]`` says in words what was done.
         """
-        values, _ = ranking_values(self.frames, self.embedding, self.features)
+        seen, spread, ids = self._learnable
         score = self.scores["score"].to_numpy(np.float64, copy=True)
-        seen, ids = score > 0, np.asarray(self.frames.frame_ids)
         seed = int(self.about.get("ranking", {}).get("seed", 0))
-        score[seen], learnt = learn_from_ratings(values[seen], score[seen], ids[seen], ratings, seed=seed)
-        table = score_table(ids, score)
+        score[seen], learnt = learn_from_ratings(spread, score[seen], ids, ratings, seed=seed, spread=spread)
+        table = score_table(np.asarray(self.frames.frame_ids), score)
         method = f"{self.scores.attrs.get('method', 'first ranking')}; {learnt}"
         table.attrs |= self.scores.attrs | {"method": method, "learnt": learnt, "seed": seed}
         table.attrs["ratings"] = kept_ratings(ratings)
         return table
+
+    @cached_property
+    def _learnable(self) -> tuple[np.ndarray, np.ndarray, pd.Index]:
+        """Which frames have sky, what ratings of them are learnt by, and their ids: the same for every re-ranking."""
+        values, _ = ranking_values(self.frames, self.embedding, self.features)
+        seen = self.scores["score"].to_numpy() > 0
+        return seen, clipped_spread(values[seen]), pd.Index(np.asarray(self.frames.frame_ids)[seen])
 
     @property
     def order(self) -> pd.DataFrame:
