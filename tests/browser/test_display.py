@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from browser.lab import open_notebook, run_cell, screenshot
+from browser.lab import open_notebook, run_cell, save_and_reload, screenshot
 from browser.test_review import review
 from playwright.sync_api import Locator, Page, expect
 
@@ -76,6 +76,11 @@ def test_bands_contours_colours_and_blink(page, large):
     expect(page.locator("[aria-label^='Blink between']")).to_have_attribute("aria-pressed", "false")
     expect(view).to_be_visible()
     assert not page.traffic.errors
+
+    page.locator("[aria-label^='Three bands']").click()
+    page.wait_for_timeout(500)
+    save_and_reload(page)
+    expect(page.locator(".rw-large")).to_have_attribute("data-painted", f"{CENTRE}/rgb", timeout=60_000)
 
 
 def test_flux_density_profile_and_contrast(page, large):

@@ -295,6 +295,10 @@ def test_filters_by_rating_and_tag_keep_what_was_just_rated(page, jupyter):
     expect(root.locator(".rw-state")).to_contain_text("Refresh (1 no longer belong)")
     root.locator(".rw-state button", has_text="Refresh").click()
     assert shown(root)[0] == first[4]
+    page.keyboard.press("u")  # what is undone comes back
+    expect(root.locator(".rw-tile[data-place='0']")).to_have_attribute("data-frame", first[3])
+    page.keyboard.press("2")
+    wait_saved(root)
     root.locator(".rw-chip", has_text="not rated yet").click()
     expect(root.locator(".rw-state")).to_be_hidden()
 
@@ -327,6 +331,8 @@ def test_queries_orders_and_jumps(page, jupyter):
     page.keyboard.press("Enter")
     expect(root.locator(".rw-count")).to_have_text("3 frames")
     assert shown(root) == first[5:8] and root.locator(".rw-wrong").is_hidden()
+    page.keyboard.press("End")  # the keys are the gallery's again
+    expect(root.locator(".rw-cursor:not([hidden])")).to_have_attribute("data-place", "2")
     root.locator(".rw-chip", has_text="rank").click()
     expect(root.locator(".rw-tile[data-place='0']")).to_have_attribute("data-frame", first[0])
 
@@ -475,6 +481,21 @@ def test_a_session_with_random_looks_and_blind_repeats_and_an_export(page, jupyt
     expect(root.locator(".rw-export-done")).to_be_hidden()
     assert (jupyter.root / place.input_value()).exists()
     assert page.traffic.errors == []
+
+
+def test_a_note_begun_at_once_is_on_the_frame_where_the_keys_led(page, jupyter):
+    root = start(page, jupyter, "noted")
+    root.locator(".rw-tile[data-place='3']").click()
+    root.locator(".rw-scroller").evaluate(  # faster than the page is painted
+        """scroller => ["4", "ArrowRight", "n"].forEach((key) =>
+        scroller.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true })))"""
+    )
+    page.keyboard.type("odd ring")
+    page.keyboard.press("Enter")
+    wait_saved(root)
+    events = LabelLog(jupyter.root / "runs" / "noted" / "labels", annotator="checker").events()
+    assert [event.note for event in events] == [None, "odd ring"]
+    expect(root.locator(".rw-noted:not([hidden])")).to_have_attribute("data-place", "5")
 
 
 def test_two_views_of_one_widget_show_the_same(page, jupyter):

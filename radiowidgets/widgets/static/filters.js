@@ -187,6 +187,7 @@ export class FilterBar {
     if (query) this.app.view.queries = [query, ...this.app.view.queries.filter((other) => other !== query)].slice(0, MOST_QUERIES);
     this.found = new Uint8Array(copied(buffers[0]));
     this.apply();
+    if (document.activeElement === this.query) this.app.focus(); // the next key is for the frames found
   }
 
   complain(text) {

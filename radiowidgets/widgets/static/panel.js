@@ -17,6 +17,7 @@ export class Panel {
       title: `Interest ${value} of 5: ${word} (key ${value})`, onclick: () => { app.rate(value); app.focus(); } }, String(value)));
     this.tagRow = h("div", { class: "rw-tags", role: "group", "aria-label": "Tags" });
     this.note = h("textarea", { class: "rw-note", rows: "2", "aria-label": "Note on the selected frame", maxlength: "2000",
+      onfocus: () => this.paint(), // quick keys come here before the page is painted: what is typed is on the frame where they led
       onchange: () => this.writeNote(), oninput: () => {
         this.typing = true;
         setText(app.saving.light, "note not saved yet");

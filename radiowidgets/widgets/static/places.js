@@ -172,6 +172,11 @@ export class Places {
     return place >= 0;
   }
 
+  // Go to where an action was undone, if that belongs among what is shown, or does so again.
+  goBack(frame) {
+    if (!this.goTo(frame) && this.view.sort.by !== "queue" && this.test?.(frame)) this.refilter(frame);
+  }
+
   // Go to a frame wherever it is: what hides it is taken away. `frames` are then selected together.
   visit(frame, frames = [frame]) {
     if (this.placeOf(frame) < 0) {

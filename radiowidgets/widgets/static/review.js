@@ -128,8 +128,8 @@ class ReviewView extends Places {
     this.heading.title = `labels of ${content.annotator}`;
     this.keys.take(content.keys, this.schema, content.large_keys);
     this.tiles.show({ noise: this.view.noise });
-    this.large.restore(this.view.look);
     this.large.take(content.display);
+    this.large.restore(this.view.look); // once it is known which bands there are
     this.gallery.takeSchema(this.schema);
     this.panel.takeSchema(this.schema, (action) => this.keys.keyOf(action));
     this.filters.takeIndex(content);
@@ -174,7 +174,7 @@ class ReviewView extends Places {
     this.changes += 1;
     if (content.rated !== undefined) this.rated = content.rated;
     if (!refused && content.text) this.saving.announce(content.text);
-    if (action?.kind === "undo" && content.frames.length && !content.frames.includes(this.current())) this.goTo(content.frames[0]);
+    if (action?.kind === "undo" && content.frames.length && !content.frames.includes(this.current())) this.goBack(content.frames[0]);
     if (!refused && action) this.root.dataset.saved = String(Number(this.root.dataset.saved ?? 0) + 1);
     this.drift(content.frames);
     this.showProgress();
