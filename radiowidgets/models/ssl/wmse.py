@@ -14,6 +14,8 @@ from radiowidgets.models.ssl.byol import normalised_mse
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+FLAT_SHRINKAGE = 1e-3
+
 
 class WMSE(SelfSupervised):
     """Views of one frame attract each other, after each batch has been made round: it cannot fall to a point.
@@ -28,7 +30,8 @@ class WMSE(SelfSupervised):
         Frames that are whitened together, drawn anew in each batch; more than the projector's width. The whole
         batch where it is smaller.
     shrinkage : float
-        Share of a round covariance of the same trace: few frames leave it flat otherwise. The paper takes 0.
+        Share of a round covariance of the same trace, see `whiten`. The paper takes 0; much more than this lets the
+        projections fall flat.
     """
 
     def __init__(
@@ -38,7 +41,7 @@ class WMSE(SelfSupervised):
         *,
         projector: Sequence[int] = (1024, 64),
         whitening: int = 128,
-        shrinkage: float = 1e-4,
+        shrinkage: float = 1e-6,
         **options: Any,
     ) -> None:
         super().__init__(encoder, augmentation, **options)
@@ -78,12 +81,14 @@ def whiten(rows: Any, shrinkage: float = 0.0) -> Any:
         Each set of n rows is whitened by itself.
     shrinkage
         S is (1 - shrinkage) S + shrinkage trace(S) / d 1. A share of the plain unit matrix would let rows escape by
-        becoming small.
+        becoming small. At least 1e-3 where n <= d, for S is singular there.
     """
     rows = ops.cast(rows, "float32")
     rows = rows - ops.mean(rows, -2, keepdims=True)
     flipped = ops.swapaxes(rows, -1, -2)
     covariance = ops.matmul(flipped, rows) / ops.cast(ops.shape(rows)[-2] - 1, "float32")
+    full = ops.shape(rows)[-2] > ops.shape(rows)[-1]
+    shrinkage = ops.where(full, shrinkage, max(shrinkage, FLAT_SHRINKAGE))
     size = ops.mean(ops.diagonal(covariance, axis1=-2, axis2=-1), -1)[..., None, None]
     covariance = (1 - shrinkage) * covariance + shrinkage * size * ops.eye(rows.shape[-1], dtype="float32")
     return ops.swapaxes(ops.solve_triangular(ops.cholesky(covariance), flipped, lower=True), -1, -2)
