@@ -354,6 +354,8 @@ def test_neighbours_are_those_of_a_plain_search(tmp_path, frames):
 def test_stacks_follow_the_order_and_the_focus_is_kept(tmp_path, frames):
     run = rw.Run.create(tmp_path / "run", frames)
     leaders = run.stacks()
+    plain = run.features["log_peak_snr"].to_numpy() < np.log10(5)
+    assert plain.any() and (leaders[plain] == np.flatnonzero(plain)).all()
     assert len(np.unique(leaders)) < len(frames)
     ranks = run.scores["rank"].to_numpy()
     assert (ranks[leaders] <= ranks).all() and leaders[ranks.argmin()] == ranks.argmin()

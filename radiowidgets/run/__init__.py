@@ -65,6 +65,7 @@ HIGHEST_INTEREST = 5
 CHUNK = 2048  # frames in one step of a build: belongs to the run, not to the workers
 MANY = 50_000  # frames from which on a pass over the pixels shows its progress
 NOISE = ["background", "rms", "blank_fraction"]
+SEEN = 5.0  # times the noise: what is fainter is no reason to call two frames alike
 IN_MIND = 20  # looks after which a frame may be shown again blindly
 
 
@@ -847,14 +848,19 @@ class Run:
     def stacks(self, ranks: Any = None) -> np.ndarray:
         """Return for each frame the frame that leads its stack, (n,) int32: itself where it leads or is alone.
 
-        A frame is folded under one of the same map that stands before it and shows what is brightest in it.
+        A frame is folded under one of the same map that stands before it and shows what is brightest in it. A frame
+        in which nothing reaches 5 times the noise shows nothing, and is folded under none.
 
         Parameters
         ----------
         ranks : (n,) array, optional
             Default: those of `order`.
         """
-        return fold(self.frames, self.order["rank"].to_numpy() if ranks is None else ranks, self.focus)
+        focus = self.focus
+        if "log_peak_snr" in self.features:
+            plain = self.features["log_peak_snr"].to_numpy() < np.log10(SEEN)
+            focus = np.where(plain[:, np.newaxis], np.nan, focus)
+        return fold(self.frames, self.order["rank"].to_numpy() if ranks is None else ranks, focus)
 
     def attach(self, name: str, catalogue: pd.DataFrame) -> None:
         """Keep a catalogue with the run, so that its objects are named in the frames; one of that name is replaced.
