@@ -36,6 +36,7 @@ _HOMES = {
     "project": "latent.projection",
     "Review": "widgets.review",
     "LatentExplorer": "widgets.explorer",
+    "ViewsExplorer": "widgets.views",
     "extension": "widgets.plots",
     "show_channels": "widgets.plots",
     "show_map": "widgets.plots",

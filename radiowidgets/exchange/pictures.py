@@ -146,12 +146,17 @@ def _finite(value: Any) -> float | int | None:
 
 def paint(sigma: np.ndarray) -> np.ndarray:
     """Return the colours, uint8 (..., 3), of values in rms above the background; blank ones are grey."""
-    points = np.frombuffer(bytes.fromhex(INFERNO), np.uint8).reshape(-1, 3).astype(float)
     t = np.clip((sigma - LOW) / (HIGH - LOW), 0, 1)
-    place = np.nan_to_num(np.arcsinh(BEND * t) / np.arcsinh(BEND)) * (len(points) - 1)
-    steps = np.arange(len(points))
-    colours = np.stack([np.interp(place, steps, points[:, k]) for k in range(3)], axis=-1)
+    colours = paint_share(np.nan_to_num(np.arcsinh(BEND * t) / np.arcsinh(BEND)))
     colours[np.isnan(sigma)] = [int(_BLANK[k : k + 2], 16) for k in (1, 3, 5)]
+    return colours
+
+
+def paint_share(share: np.ndarray) -> np.ndarray:
+    """Return the colours, uint8 (..., 3), of values from 0 to 1."""
+    points = np.frombuffer(bytes.fromhex(INFERNO), np.uint8).reshape(-1, 3).astype(float)
+    steps = np.linspace(0, 1, len(points))
+    colours = np.stack([np.interp(share, steps, points[:, k]) for k in range(3)], axis=-1)
     return np.round(colours).astype(np.uint8)
 
 

@@ -7,12 +7,15 @@ written in `keras.ops` alone, so that each backend runs the same code; and take 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import ops
 
 from radiowidgets.errors import ParameterError, check_one_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 CHANNELS_OF_COLOUR = 3
 
@@ -288,27 +291,33 @@ class RandomThresholding(_Ranged):
         return ops.where(images < limit[:, None], ops.zeros_like(images), images)
 
 
-def pipeline(name: str, seed: int = 0, *, thresholding: bool = True) -> keras.Sequential:
+Step = tuple[type[Augmentation], dict[str, Any]]
+
+
+def pipeline(name: str | Sequence[Step], seed: int = 0, *, thresholding: bool = True) -> keras.Sequential:
     """Return the augmentations of a paper, in its order.
 
     Parameters
     ----------
     name
-        'peculiar-frames': its Table 2. 'ssl-benchmark': its section 4.1. 'none': nothing.
+        'peculiar-frames': its Table 2. 'ssl-benchmark': its section 4.1. 'none': nothing. Or steps of your own: pairs
+        of a layer's class and its options, as in `PIPELINES`.
     seed
         Every layer takes its own from it.
     thresholding
         Whether 'peculiar-frames' ends in `RandomThresholding`; False for source-centred ('banner') frames.
     """
-    check_one_of("augmentation", name, PIPELINES)
+    if isinstance(name, str):
+        check_one_of("augmentation", name, PIPELINES)
     steps: list[Augmentation] = []
-    for place, (kind, options) in enumerate(PIPELINES[name]):
+    for place, (kind, options) in enumerate(PIPELINES[name] if isinstance(name, str) else name):
         if thresholding or kind is not RandomThresholding:
             steps.append(kind(**options, seed=1000 * seed + place))
-    return keras.Sequential([*steps] or [keras.layers.Identity()], name=name.replace("-", "_"))
+    title = name.replace("-", "_") if isinstance(name, str) else "own"
+    return keras.Sequential([*steps] or [keras.layers.Identity()], name=title)
 
 
-PIPELINES: dict[str, list[tuple[type[Augmentation], dict[str, Any]]]] = {
+PIPELINES: dict[str, list[Step]] = {
     "peculiar-frames": [
         (RandomCropResize, {"low": 0.8, "high": 1.0}),
         (ColorJitter, {}),

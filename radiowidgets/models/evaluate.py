@@ -18,7 +18,7 @@ import pandas as pd
 from radiowidgets.errors import ParameterError, check_one_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import keras
     from numpy.typing import ArrayLike, NDArray
@@ -170,6 +170,36 @@ def summarise(table: pd.DataFrame, value: str = "accuracy") -> dict[str, float]:
     low, high = binomial_interval(hits, frames)
     deviation = float(table[value].std(ddof=1)) if len(table) > 1 else float("nan")
     return {"mean": float(table[value].mean()), "sd": deviation, "low": low, "high": high, "frames": frames}
+
+
+def compare(
+    embeddings: Mapping[str, ArrayLike],
+    labels: ArrayLike,
+    groups: ArrayLike | None = None,
+    *,
+    methods: Sequence[str] = ("linear", "knn"),
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Cross-validate several embeddings of the same frames, on the same folds.
+
+    Parameters
+    ----------
+    embeddings
+        By name, (n, d) each.
+    labels, groups, methods, seed
+        See `cross_validate`.
+
+    Returns
+    -------
+    DataFrame
+        One row an embedding and method: what `summarise` says of its accuracy.
+    """
+    rows = {
+        (name, method): summarise(cross_validate(rows, labels, groups, method=method, seed=seed)[0])
+        for name, rows in embeddings.items()
+        for method in methods
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["embedding", "method"])
 
 
 def binomial_interval(

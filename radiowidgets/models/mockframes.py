@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from radiowidgets.data.frames import FrameSet
 from radiowidgets.data.simulate import simulate
 from radiowidgets.data.simulate.morphologies import MORPHOLOGIES, placed
 from radiowidgets.data.simulate.render import Drawable
 from radiowidgets.data.sources import clip_frames
+from radiowidgets.errors import check_one_of
 from radiowidgets.models.inputs import CHANNELS, LOOKS, SIZE, look_into
 from radiowidgets.parallel import Progress, map_chunks
 
@@ -126,6 +128,41 @@ def mock_frames(
 
     map_chunks(work, range(0, count, _CHUNK), progress=progress)
     return MockFrames(looks, kind, snr, rms)
+
+
+def mock_objects(
+    count: int, kinds: tuple[str, ...] = KINDS, seed: int = 0, *, survey: str = "emu"
+) -> tuple[FrameSet, NDArray[np.str_]]:
+    """Make frames of one mock object each, and say of what kind it is; to try a method on.
+
+    Parameters
+    ----------
+    count
+        Frames, as many of each kind as of any other.
+    kinds
+        Some of `KINDS`.
+    seed
+        The same seed gives the same frames.
+    survey
+        Preset of the map that the objects are put into.
+
+    Returns
+    -------
+    frames : FrameSet
+        Of 32 to 256 pixels, in Jy/beam.
+    kind : (count,) texts
+
+    Raises
+    ------
+    ParameterError
+        For a kind that is not there.
+    """
+    for name in kinds:
+        check_one_of("kind", name, KINDS)
+    rng = np.random.default_rng([seed, 2])
+    maps = [simulate(survey, MAP_SIZE, seed * 1000 + 19, blank=0.0)]
+    drawn = rng.permutation([kinds[k % len(kinds)] for k in range(count)])
+    return FrameSet.from_images([_draw_takes(rng, name, maps)[0][0] for name in drawn]), drawn
 
 
 def _fill_chunk(

@@ -125,3 +125,13 @@ def test_what_does_not_fit_is_named(clouds):
 def test_it_works_without_keras():
     code = "import sys, radiowidgets.models.evaluate; sys.exit('keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_embeddings_are_compared_on_the_same_folds(clouds):
+    rows, labels = clouds
+    chance = np.random.default_rng(3).normal(size=(180, 8))
+    table = evaluate.compare({"clouds": rows, "chance": chance}, labels, seed=4)
+    assert list(table.index) == [(a, b) for a in ("clouds", "chance") for b in ("linear", "knn")]
+    alone = evaluate.summarise(evaluate.cross_validate(rows, labels, method="knn", seed=4)[0])
+    assert table.loc[("clouds", "knn")].to_dict() == pytest.approx(alone)
+    assert table.loc["chance", "mean"].max() < 0.5 < table.loc["clouds", "mean"].min()

@@ -1,6 +1,8 @@
 import numpy as np
+import pytest
 
-from radiowidgets.models.mockframes import KINDS, Turned, mock_frames
+from radiowidgets.errors import ParameterError
+from radiowidgets.models.mockframes import KINDS, Turned, mock_frames, mock_objects
 
 
 def test_frames_are_seeded_and_know_what_they_show():
@@ -30,3 +32,12 @@ def test_turned_batches_need_no_memory():
     same = np.stack([looks[:, :, 0], looks[:, :, 0]], 2)
     out = Turned(same, 1)[chosen]
     assert np.array_equal(out[:, :, 0], out[:, :, 1])
+
+
+def test_mock_objects_are_of_the_kinds_asked_for():
+    frames, kind = mock_objects(9, ("point", "ring", "field"), seed=4)
+    again, _ = mock_objects(9, ("point", "ring", "field"), seed=4)
+    assert dict(zip(*np.unique(kind, return_counts=True), strict=True)) == {"field": 3, "point": 3, "ring": 3}
+    assert all(np.array_equal(one.pixels, other.pixels) for one, other in zip(frames, again, strict=True))
+    with pytest.raises(ParameterError, match="spiral"):
+        mock_objects(9, ("spiral",))
