@@ -39,6 +39,7 @@ _HOMES = {
     "ViewsExplorer": "widgets.views",
     "extension": "widgets.plots",
     "show_channels": "widgets.plots",
+    "show_curve": "widgets.plots",
     "show_map": "widgets.plots",
     "show_points": "widgets.plots",
     "RadioWidgetsError": "errors",

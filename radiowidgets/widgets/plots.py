@@ -201,6 +201,37 @@ def show_points(
     return _view(drawn.opts(**axes, **size, **legend), height + 70)
 
 
+def show_curve(
+    values: Sequence[float], name: str = "value", step: str = "step", *, height: int = 240
+) -> ipywidgets.Widget:
+    """Show numbers one after the other, such as the loss of each epoch.
+
+    Parameters
+    ----------
+    values : sequence of numbers
+    name, step : str
+        What they are, and what is counted, from 1.
+    height : int
+        Height in pixels.
+
+    Raises
+    ------
+    ParameterError
+        If `extension` was not called before, or the values are not a sequence of numbers.
+    """
+    _need_front_end()
+    line = np.asarray(values)
+    if line.ndim != 1 or line.dtype.kind not in "fiub":
+        raise ParameterError(
+            f"values has shape {line.shape} and type {line.dtype}; give a sequence of numbers."
+        )
+    import holoviews as hv
+
+    points = (np.arange(1, len(line) + 1), line)
+    curve = hv.Curve(points, step, name) * hv.Scatter(points, step, name).opts(size=6)
+    return _view(curve.opts(frame_height=height, frame_width=2 * height, toolbar=None), height + 70)
+
+
 def _scale(table: pd.DataFrame) -> Any:
     """Return points coloured by a number, the last column; by how many there are where it is y."""
     import datashader as ds

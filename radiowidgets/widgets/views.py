@@ -13,18 +13,18 @@ from radiowidgets.exchange.pictures import paint_share
 ACROSS, DOWN = 6, 2  # pictures; the first is the frame itself
 SIDE, GAP = 128, 6  # of a picture, and between them
 
-# Of each augmentation its words, and how far its range may be moved.
-_WORDS: dict[str, tuple[str, float, float]] = {
-    "RandomCropResize": ("crop: share of the side", 0.2, 1.0),
-    "RandomZoomTurn": ("turn, zoom: share of the side", 0.3, 1.5),
-    "ColorJitter": ("brightness, contrast: strength", 0.0, 1.0),
-    "RandomFlip": ("flip", 0.0, 0.0),
-    "RandomQuarterTurn": ("quarter turn", 0.0, 0.0),
-    "RandomContrast": ("contrast: factor", 0.0, 3.0),
-    "RandomGamma": ("stretch: power", 0.3, 3.0),
-    "RandomNoise": ("noise: share of full scale", 0.0, 0.5),
-    "GaussianBlur": ("blur: sigma in pixels", 0.1, 6.0),
-    "RandomThresholding": ("dark below: percentile", 0.0, 99.0),
+# Of each augmentation its words; the least, the most and the step of its slider.
+_WORDS: dict[str, tuple[str, float, float, float]] = {
+    "RandomCropResize": ("crop: share of the side", 0.2, 1.0, 0.01),
+    "RandomZoomTurn": ("turn, zoom: share of the side", 0.3, 1.5, 0.01),
+    "ColorJitter": ("brightness, contrast: strength", 0.0, 1.0, 0.01),
+    "RandomFlip": ("flip", 0.0, 0.0, 0.0),
+    "RandomQuarterTurn": ("quarter turn", 0.0, 0.0, 0.0),
+    "RandomContrast": ("contrast: factor", 0.0, 3.0, 0.01),
+    "RandomGamma": ("stretch: power", 0.3, 3.0, 0.01),
+    "RandomNoise": ("noise: share of full scale", 0.0, 0.5, 0.01),
+    "GaussianBlur": ("blur: sigma in pixels", 0.1, 6.0, 0.1),
+    "RandomThresholding": ("dark below: percentile", 0.0, 99.0, 1.0),
 }
 
 
@@ -133,8 +133,7 @@ class ViewsExplorer(ipywidgets.VBox):
 def _make_row(kind: Any, options: dict[str, Any]) -> _Row:
     now = kind(**options)
     probability = ipywidgets.FloatSlider(now.probability, min=0, max=1, step=0.01, description="probability")
-    _, least, most = _WORDS[kind.__name__]
-    step = (most - least) / 100
+    _, least, most, step = _WORDS[kind.__name__]
     amount = None
     if hasattr(now, "low"):
         ends = (now.low, now.high)

@@ -71,3 +71,9 @@ def test_points_must_be_in_a_plane(monkeypatch):
         rw.show_points(np.zeros((4, 3)))
     with pytest.raises(ParameterError, match="2 values"):
         rw.show_points(np.zeros((4, 2)), [1, 2])
+
+
+def test_a_curve_is_of_numbers_in_a_row(monkeypatch):
+    monkeypatch.setattr(plots, "_loaded", True)
+    with pytest.raises(ParameterError, match=r"shape \(2, 2\)"):
+        rw.show_curve(np.zeros((2, 2)))
