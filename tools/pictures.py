@@ -51,7 +51,7 @@ ARRIVED = """() => {
 }"""
 LARGE = 18  # place of the frame that is shown large
 # (tags, rating) given to the first frames
-GIVEN = ["a1", "a0", "a0", "a0", "p5", "p4", "f3", "a1", "0"]
+GIVEN = ["a1", "a0", "a0", "a0", "c1", "c0", "c1", "p5", "f3"]
 
 
 def keep(shown: Locator, name: str) -> None:
