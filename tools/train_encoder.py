@@ -176,7 +176,12 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=RECIPE.epochs)
     parser.add_argument("--name", default="run")
     parser.add_argument("--contrast", type=float, default=1.0, help="weight of NT-Xent")
-    parser.add_argument("--teaching", type=float, default=RECIPE.options["teaching_weight"], help="weight of what the mocks know")
+    parser.add_argument(
+        "--teaching",
+        type=float,
+        default=RECIPE.options["teaching_weight"],
+        help="weight of what the mocks know",
+    )
     parser.add_argument("--ship", action="store_true", help="write weights and card into the package")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
