@@ -491,7 +491,7 @@ def share_interval(found: int, tried: int) -> Estimate | None:
     Examples
     --------
     >>> share_interval(0, 20)
-    Estimate(value=0.0, low=0.0, high=0.117...)
+    Estimate(value=0.0, low=0.0, high=0.1166...)
     """
     from scipy.special import betaincinv
 
