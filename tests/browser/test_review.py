@@ -354,7 +354,10 @@ def test_queries_orders_and_jumps(page, jupyter):
 
 
 def test_stacks_are_folded_and_unfolded_and_counted(page, jupyter):
-    root = start(page, jupyter, "stacks")
+    source = SMALL.format(name="stacks").replace("frames =", "pixels[40::80, 40::80] += 60\nframes =")
+    open_notebook(page, jupyter.write("stacks.ipynb", [source]))
+    run_cell(page, 0)
+    root = review(page)
     first = shown(root)
     root.locator("summary", has_text="Filters").click()
     root.get_by_label("Fold overlapping").check()

@@ -202,7 +202,7 @@ class ReviewView extends Places {
 
   takeView() { // another view of the same widget moved the display
     const view = this.model.get("view") ?? {};
-    if (view.stamp === this.view.stamp) return;
+    if (view.stamp === this.view.stamp || this.viewTimer) return; // what was changed here and is not sent yet is newer
     const before = JSON.stringify([this.view.filter, this.view.filters]);
     const { cursor, sort, fold, noise, look } = this.view;
     const { hidden } = this;
@@ -220,6 +220,7 @@ class ReviewView extends Places {
   saveView() {
     clearTimeout(this.viewTimer);
     this.viewTimer = setTimeout(() => {
+      this.viewTimer = null;
       if (this.lost) return;
       this.view.cursor = this.current() ?? null;
       this.view.large = this.large.open;
