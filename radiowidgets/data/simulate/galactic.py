@@ -191,7 +191,7 @@ def _behind(island: np.ndarray, snr: np.ndarray, fwhm: float) -> np.ndarray:
     peak = snr * (fwhm / wide) ** 2
     width = wide * np.sqrt(np.log2(np.maximum(peak / FLOOD, 1.0)))
     # The widest island lies where the peak has fallen to e times the flood level; beyond it nothing is found.
-    first = np.argmax((width >= island) | (peak < np.e * FLOOD), axis=0)
+    first = np.argmax((width >= island) | (peak < np.exp(1) * FLOOD), axis=0)
     return np.sqrt(np.maximum(wide[first, 0] ** 2 - fwhm**2, 0.01))
 
 
