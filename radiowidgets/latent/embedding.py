@@ -91,7 +91,7 @@ def embed(
             return known
         vectors = _embed_chunk(part, encoder, size, batch_size)
         if place is not None:
-            _keep(place, vectors)
+            keep_array(place, vectors)
         return vectors
 
     from radiowidgets.parallel import map_chunks
@@ -180,12 +180,13 @@ def _recall(place: Path, count: int) -> NDArray[np.float32] | None:
     return known if good else None
 
 
-def _keep(place: Path, vectors: NDArray[np.float32]) -> None:
+def keep_array(place: Path, vectors: np.ndarray) -> None:
+    """Write an array into a cache, whole or not at all; what cannot be kept is made again."""
     draft = place.with_name(f".{place.name}.{os.getpid()}.part")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("wb") as handle:
             np.save(handle, vectors, allow_pickle=False)
         draft.replace(place)
-    except OSError:  # a full disk, or one that may only be read, is no reason to embed nothing
+    except OSError:  # a full disk, or one that may only be read, is no reason to show nothing
         draft.unlink(missing_ok=True)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from radiowidgets.errors import MissingExtraError, ParameterError, check_one_of
+from radiowidgets.latent.embedding import keep_array
 
 METHODS = ("umap", "pca")
 FEWEST = 8  # rows that UMAP can be fitted to
@@ -345,12 +346,4 @@ def _remember(key: str, cache: str | os.PathLike[str] | None, places: np.ndarray
         while len(_remembered) > _KEPT:
             _remembered.popitem(last=False)
         return
-    place = Path(cache) / f"{key}.npy"
-    draft = place.with_name(f".{place.name}.{os.getpid()}.part")
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("wb") as handle:
-            np.save(handle, places, allow_pickle=False)
-        draft.replace(place)
-    except OSError:  # a folder that may only be read is no reason to show nothing
-        draft.unlink(missing_ok=True)
+    keep_array(Path(cache) / f"{key}.npy", places)

@@ -17,13 +17,12 @@ HIGHEST = 5.0
 
 
 def learn_from_ratings(
-    values: np.ndarray,
+    spread: np.ndarray,
     base: np.ndarray,
     ids: np.ndarray | pd.Index,
     labels: Mapping[str, float] | pd.Series,
     *,
     seed: int = 0,
-    spread: np.ndarray | None = None,
 ) -> tuple[np.ndarray, str]:
     """Move a first order towards what was rated high.
 
@@ -34,8 +33,8 @@ def learn_from_ratings(
 
     Parameters
     ----------
-    values : (n, d) array
-        Features or embedding of the frames.
+    spread : (n, d) array
+        Features or embedding of the frames, as `clipped_spread` makes them.
     base : (n,) array
         First scores, larger = more anomalous.
     ids : (n,) array of str
@@ -44,8 +43,6 @@ def learn_from_ratings(
         Frames that are not among `ids` are left aside.
     seed : int
         Seed of the trees.
-    spread : (n, d) array, optional
-        What `clipped_spread` makes of `values`, where it is known already.
 
     Returns
     -------
@@ -59,11 +56,8 @@ def learn_from_ratings(
         return base, "no rated frame is among these"
     if len(np.unique(ratings)) < 2:
         return base, f"all {len(rows)} ratings are {ratings[0]:g}, so there is nothing to learn from yet"
-    spread = clipped_spread(values) if spread is None else spread
-    trees, ridge = fit_ratings(spread[rows], ratings, seed)
-    predicted = 0.5 * share_below(trees.predict(spread)) + 0.5 * share_below(ridge.predict(spread))
-    weight = weight_of_ratings(len(rows), len(values))
-    score = (1 - weight) * share_below(base) + weight * predicted
+    weight = weight_of_ratings(len(rows), len(spread))
+    score = mixed(base, spread, fit_ratings(spread[rows], ratings, seed), weight)
     return score, f"your {len(rows)} ratings count for {weight:.0%}, the first ranking for {1 - weight:.0%}"
 
 
@@ -107,6 +101,12 @@ def fit_ratings(spread: np.ndarray, ratings: np.ndarray, seed: int) -> tuple[For
 
     target = ratings / HIGHEST
     return Forest.grow(spread, target, seed=seed), BayesianRidge().fit(spread.astype(np.float64), target)
+
+
+def mixed(base: np.ndarray, spread: np.ndarray, models: tuple[Forest, Any], weight: float) -> np.ndarray:
+    """Return the mean, `weight` for the models of `fit_ratings`, of the places in a first order and in theirs."""
+    predicted = sum(0.5 * share_below(model.predict(spread)) for model in models)
+    return (1 - weight) * share_below(base) + weight * predicted
 
 
 def weight_of_ratings(ratings: int, frames: int) -> float:

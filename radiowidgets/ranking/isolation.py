@@ -9,7 +9,7 @@ import pandas as pd
 
 from radiowidgets.errors import ParameterError
 from radiowidgets.features.frames import comparable_features, frame_features
-from radiowidgets.ranking.active import kept_ratings, learn_from_ratings
+from radiowidgets.ranking.active import clipped_spread, kept_ratings, learn_from_ratings
 
 TREES = 200
 CONTAMINATION = 0.001
@@ -97,7 +97,9 @@ def rank(
         score[seen] = np.clip(-forest.score_samples(values[seen]), 0.0, 1.0)
     learnt = ""
     if labels is not None and len(labels):
-        score[seen], learnt = learn_from_ratings(values[seen], score[seen], ids[seen], labels, seed=seed)
+        score[seen], learnt = learn_from_ratings(
+            clipped_spread(values[seen]), score[seen], ids[seen], labels, seed=seed
+        )
         method = f"{method}; {learnt}"
 
     table = score_table(ids, score, contamination)

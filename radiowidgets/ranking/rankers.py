@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 
 from radiowidgets.errors import MissingExtraError, ParameterError, check_one_of
-from radiowidgets.ranking.active import HIGHEST, clipped_spread, fit_ratings, share_below, weight_of_ratings
+from radiowidgets.ranking.active import (
+    HIGHEST,
+    clipped_spread,
+    fit_ratings,
+    mixed,
+    share_below,
+    weight_of_ratings,
+)
 from radiowidgets.ranking.isolation import TREES, fit_forest
 
 INTERESTING = 3.0  # rating from which rankers that know only two classes call a frame interesting
@@ -312,15 +319,13 @@ class Blend(Ranker):
         self._base = self._forest(embedding)
         if getattr(self, "_spread_of", None) is not embedding:
             self._spread_of, self._spread = embedding, clipped_spread(embedding)
-        self._trees, self._ridge = fit_ratings(self._spread[rated], labels[rated], self.seed)
+        self._models = fit_ratings(self._spread[rated], labels[rated], self.seed)
         self._weight = weight_of_ratings(len(rated), len(embedding))
 
     def _score(self, embedding: np.ndarray) -> np.ndarray:
         spread = self._spread if embedding is self._spread_of else clipped_spread(embedding, self._spread_of)
-        learnt = (share_below(self._trees.predict(spread)) + share_below(self._ridge.predict(spread))) / 2
-        if self._weight == 1:
-            return learnt
-        return (1 - self._weight) * share_below(-self._base.score_samples(embedding)) + self._weight * learnt
+        first = -self._base.score_samples(embedding) if self._weight < 1 else np.zeros(len(embedding))
+        return mixed(first, spread, self._models, self._weight)
 
 
 def _doubles(embedding: np.ndarray) -> np.ndarray:

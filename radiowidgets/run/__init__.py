@@ -685,7 +685,7 @@ class Run:
         seen, spread, ids = self._learnable
         score = self.scores["score"].to_numpy(np.float64, copy=True)
         seed = int(self.about.get("ranking", {}).get("seed", 0))
-        score[seen], learnt = learn_from_ratings(spread, score[seen], ids, ratings, seed=seed, spread=spread)
+        score[seen], learnt = learn_from_ratings(spread, score[seen], ids, ratings, seed=seed)
         table = score_table(np.asarray(self.frames.frame_ids), score)
         method = f"{self.scores.attrs.get('method', 'first ranking')}; {learnt}"
         table.attrs |= self.scores.attrs | {"method": method, "learnt": learnt, "seed": seed}

@@ -40,5 +40,14 @@ export function icon(strokes) {
   return drawing;
 }
 
+// Give a key to the notebook, which looks at what has the focus; true if it was taken.
+export function handOn(event, root, refocus) {
+  const host = root.closest(".jp-Cell") ?? root.parentElement;
+  host.focus({ preventScroll: true });
+  const taken = !host.dispatchEvent(new KeyboardEvent("keydown", event));
+  if (document.activeElement === host) refocus();
+  return taken;
+}
+
 // The bytes of a buffer that came from the kernel, by themselves.
 export const copied = (view) => view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);

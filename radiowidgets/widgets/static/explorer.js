@@ -1,7 +1,7 @@
 // LatentExplorer: all frames in a plane that the kernel draws; to look at, select and label.
 
 import { ramp, table } from "./colour.js";
-import { copied, h, icon, plural, setText } from "./dom.js";
+import { copied, h, handOn, icon, plural, setText } from "./dom.js";
 import { Legend } from "./legend.js";
 import { css, paintPicture, palette, SCALES } from "./pointcolours.js";
 import { Saving } from "./saving.js";
@@ -502,7 +502,7 @@ class Explorer {
       const key = event.key.toLowerCase();
       if (!typing && key === "z") this.undo();
       else if (typing && key !== "s") return; // copy, paste and the like
-      else if (!this.handOn(event)) return; // the notebook's: save, run, ...
+      else if (!handOn(event, this.root, () => this.focus())) return; // the notebook's: save, run, ...
       event.preventDefault();
       return;
     }
@@ -510,15 +510,6 @@ class Explorer {
     if (event.repeat && !/^(Arrow|[+=-]$)/.test(event.key)) { event.preventDefault(); return; }
     if (target.closest("button, summary") && (event.key === "Enter" || event.key === " ")) return;
     if (this.command(event.key)) event.preventDefault();
-  }
-
-  // Give a key to the notebook, which looks at what has the focus; true if it was taken.
-  handOn(event) {
-    const host = this.root.closest(".jp-Cell") ?? this.root.parentElement;
-    host.focus({ preventScroll: true });
-    const taken = !host.dispatchEvent(new KeyboardEvent("keydown", event));
-    if (document.activeElement === host) this.focus();
-    return taken;
   }
 
   escape(typing) {

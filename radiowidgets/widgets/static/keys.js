@@ -1,6 +1,6 @@
 // Which key does what, and the sheet that tells it.
 
-import { h } from "./dom.js";
+import { h, handOn } from "./dom.js";
 
 const NAMES = { " ": "Space", ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓" };
 
@@ -65,7 +65,7 @@ export class Keys {
       if (!typing && key === "z") app.undo();
       else if (typing && key !== "s") return; // copy, paste and the like
       // The notebook's shortcuts with Ctrl or Cmd (save, run, ...) work from in here too.
-      else if (!this.handOn(event)) return;
+      else if (!handOn(event, app.root, () => app.focus())) return;
       event.preventDefault();
       return;
     }
@@ -95,16 +95,6 @@ export class Keys {
     else if (app.selection.size > 1) app.moveTo(app.cursor, false);
     else if (app.view.sort.by === "like") app.sortBy({ by: "rank" }, app.view.sort.frame);
     else app.focus();
-  }
-
-  // Give a key to the notebook, which looks at what has the focus; true if it was taken.
-  handOn(event) {
-    const { app } = this;
-    const host = app.root.closest(".jp-Cell") ?? app.root.parentElement;
-    host.focus({ preventScroll: true });
-    const taken = !host.dispatchEvent(new KeyboardEvent("keydown", event));
-    if (document.activeElement === host) app.focus();
-    return taken;
   }
 
   command(key, shift) {
