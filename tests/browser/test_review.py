@@ -63,7 +63,13 @@ def wait_saved(root: Locator) -> None:
     expect(root.locator(".rw-saved")).to_have_attribute("data-state", "saved")
 
 
+def painted(root: Locator) -> None:
+    """Wait until what the last key or choice asked for has been painted."""
+    root.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
 def ratings(root: Locator) -> list[str]:
+    painted(root)
     return root.locator(".rw-tile:not([hidden])").evaluate_all(
         """tiles => tiles.sort((a, b) => a.dataset.place - b.dataset.place)
         .map(tile => tile.querySelector('.rw-badge').textContent)"""
@@ -272,6 +278,7 @@ def test_it_reads_in_light_and_dark_and_in_a_narrow_cell(page, jupyter, theme):
 
 def shown(root: Locator) -> list[str]:
     """Frames in sight, in the order in which they stand."""
+    painted(root)
     return root.locator(".rw-tile:not([hidden])").evaluate_all(
         "tiles => tiles.sort((a, b) => a.dataset.place - b.dataset.place).map(tile => tile.dataset.frame)"
     )
