@@ -284,7 +284,8 @@ def report(args, recipes: dict[str, Recipe], trained_on: int) -> None:
         rows.append(row | judge(name, network, sets, rated))
         print(rows[-1], flush=True)
         if args.fine_epochs and network is not None:
-            tuned.append({"Method": name} | fine_tuned(network, sets, args.fine_epochs))
+            about = f"{name}, {epochs} epochs, seed {args.seed}, fine-tuned {args.fine_epochs}"
+            tuned.append({"Method": name} | fine_tuned(network, sets, args.fine_epochs, args.out, about))
             print(tuned[-1], flush=True)
     if rated is not None:
         rows.append({"Method": "published BYOL features"} | score_fit(rated.published, rated))
@@ -339,13 +340,20 @@ def judge(name: str, network, sets: dict[str, Labelled], rated: Rated | None) ->
     return row
 
 
-def fine_tuned(network, sets: dict[str, Labelled], epochs: int) -> dict[str, str]:
-    """Return a row of Table 2."""
-    row = {}
+def fine_tuned(network, sets: dict[str, Labelled], epochs: int, out: Path, about: str) -> dict[str, str]:
+    """Return a row of Table 2; what an earlier run has found is read."""
+    row, path = {}, out / "fine-tuned.json"
     for key, held in sets.items():
-        make = evaluate.FineTuning(two_looks(network, SIZE), epochs=epochs, batch_size=64)
-        table, _ = evaluate.cross_validate(held.looks, held.labels, held.groups, method=make)
-        row[key] = accuracy(table)
+        known = json.loads(path.read_text()) if path.exists() else {}
+        name = f"{about}, {key}"
+        if name not in known:
+            start = time.perf_counter()
+            make = evaluate.FineTuning(two_looks(network, SIZE), epochs=epochs, batch_size=64)
+            table, _ = evaluate.cross_validate(held.looks, held.labels, held.groups, method=make)
+            known[name] = accuracy(table)
+            path.write_text(json.dumps(known, indent=1))
+            print(f"{name}: {known[name]}, {time.perf_counter() - start:.0f} s", flush=True)
+        row[key] = known[name]
     return row
 
 
