@@ -1,14 +1,14 @@
 """Learning from the astronomer: how ratings move the order."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from radiowidgets.errors import ParameterError
-from radiowidgets.ranking.trees import Forest
+from radiowidgets.ranking.trees import Forest, add_products
 
 FULL_WEIGHT = (
     80  # ratings after which the first order no longer counts; a tenth of the frames where that is less
@@ -16,20 +16,106 @@ FULL_WEIGHT = (
 HIGHEST = 5.0
 
 
-def learn_from_ratings(
+REFERENCE = 5_000  # frames at most, among which places are taken
+
+
+class Places:
+    """Which share of some known values lies below a value, ties at their middle.
+
+    Between two known values the share rises steadily, and beyond the last it creeps towards the end, so that no two
+    different values share a place.
+
+    Parameters
+    ----------
+    known : (m,) array
+        At least one value.
+    """
+
+    def __init__(self, known: np.ndarray) -> None:
+        self._known, counts = np.unique(np.asarray(known, dtype=np.float64), return_counts=True)
+        self._place = (np.cumsum(counts) - 0.5 * counts) / counts.sum()
+        self._width = max(float(self._known.std()), 1e-12)
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Return the place of each value, in (0, 1)."""
+        values = np.asarray(values, dtype=np.float64)
+        place = np.interp(values, self._known, self._place)
+        above, below = values > self._known[-1], values < self._known[0]
+        place[above] = 1 - (1 - self._place[-1]) / (1 + (values[above] - self._known[-1]) / self._width)
+        place[below] = self._place[0] / (1 + (self._known[0] - values[below]) / self._width)
+        return place
+
+
+class Learnt:
+    """What the ratings so far teach, made by `learn`: gives scores of all frames, or of some at once.
+
+    Attributes
+    ----------
+    text : str
+        What was done, in words.
+    moved : bool
+        False where there is nothing to learn from yet: the first order stands.
+    weight : float
+        Of the models beside the first order.
+    models : sequence
+        What predicts the interest.
+    places : list of Places
+        By the first order and by each model; only where `moved`.
+    """
+
+    def __init__(
+        self,
+        base: np.ndarray,
+        spread: np.ndarray,
+        text: str,
+        weight: float = 0.0,
+        models: Sequence[Any] = (),
+        reference: np.ndarray | None = None,
+    ) -> None:
+        self.text, self.weight, self.models = text, weight, models
+        self.moved = bool(models)
+        self._base, self._spread = base, spread
+        if self.moved:
+            known = spread[reference]
+            self.places = [Places(base[reference]), *(Places(model.predict(known)) for model in models)]
+
+    def score(self, rows: Any = None) -> np.ndarray:
+        """Return the scores of some rows (default: all), larger = look first.
+
+        In [0, 1] where the first scores are. A row has the same score whichever rows are asked for with it.
+
+        Parameters
+        ----------
+        rows : (k,) array of int, optional
+        """
+        if rows is None:
+            return self.score_others(self._base, self._spread)
+        return self.score_others(self._base[rows], self._spread[rows])
+
+    def score_others(self, base: np.ndarray, spread: np.ndarray) -> np.ndarray:
+        """Return the scores of frames of which first scores (k,) and values (k, d) are given."""
+        if not self.moved:
+            return base
+        first, *others = self.places
+        told = [place(model.predict(spread)) for place, model in zip(others, self.models, strict=True)]
+        return (1 - self.weight) * first(base) + self.weight * np.mean(told, axis=0)
+
+
+def learn(
     spread: np.ndarray,
     base: np.ndarray,
     ids: np.ndarray | pd.Index,
     labels: Mapping[str, float] | pd.Series,
     *,
     seed: int = 0,
-) -> tuple[np.ndarray, str]:
-    """Move a first order towards what was rated high.
+    reference: np.ndarray | None = None,
+) -> Learnt:
+    """Learn from ratings, in time that does not grow with the number of frames.
 
     The place in the first order is averaged with the place by the interest that extra trees and a Bayesian ridge
     regression predict from the ratings. Early on both count alike, so that what is unusual in a way not seen yet
     is still looked at; from 80 ratings on (of fewer than 800 frames, from a tenth of them on) the prediction counts
-    alone.
+    alone. Places are those among all frames, of more than 5,000 among that many drawn from them.
 
     Parameters
     ----------
@@ -42,23 +128,58 @@ def learn_from_ratings(
     labels : mapping of frame_id to interest (0-5)
         Frames that are not among `ids` are left aside.
     seed : int
-        Seed of the trees.
+        Seed of the trees and of the frames that places are taken among.
+    reference : (m,) array of int, optional
+        Rows among which places are taken instead.
 
     Returns
     -------
-    score : (n,) array
-        In [0, 1], larger = look first.
-    note : str
-        What was done, in words.
+    Learnt
+
+    Raises
+    ------
+    ParameterError
+        If a rating is none.
+
+    Examples
+    --------
+    >>> spread = np.linspace(-2, 2, 9)[:, None]
+    >>> learnt = learn(spread, np.abs(spread[:, 0]), list("abcdefghi"), {"a": 5, "e": 0, "i": 0})
+    >>> int(learnt.score().argmax()), learnt.moved
+    (0, True)
     """
     ratings, rows = rated_rows(ids, labels)
+    base = np.asarray(base, dtype=np.float64)
     if len(rows) == 0:
-        return base, "no rated frame is among these"
+        return Learnt(base, spread, "no rated frame is among these")
     if len(np.unique(ratings)) < 2:
-        return base, f"all {len(rows)} ratings are {ratings[0]:g}, so there is nothing to learn from yet"
+        text = f"all {len(rows)} ratings are {ratings[0]:g}, so there is nothing to learn from yet"
+        return Learnt(base, spread, text)
     weight = weight_of_ratings(len(rows), len(spread))
-    score = mixed(base, spread, fit_ratings(spread[rows], ratings, seed), weight)
-    return score, f"your {len(rows)} ratings count for {weight:.0%}, the first ranking for {1 - weight:.0%}"
+    text = f"your {len(rows)} ratings count for {weight:.0%}, the first ranking for {1 - weight:.0%}"
+    models = fit_ratings(spread[rows], ratings, seed)
+    reference = reference_rows(len(spread), seed) if reference is None else reference
+    return Learnt(base, spread, text, weight, models, reference)
+
+
+def learn_from_ratings(
+    spread: np.ndarray,
+    base: np.ndarray,
+    ids: np.ndarray | pd.Index,
+    labels: Mapping[str, float] | pd.Series,
+    *,
+    seed: int = 0,
+) -> tuple[np.ndarray, str]:
+    """Return the scores of all frames by `learn`, and what was done, in words."""
+    learnt = learn(spread, base, ids, labels, seed=seed)
+    return learnt.score(), learnt.text
+
+
+def reference_rows(count: int, seed: int = 0) -> np.ndarray:
+    """Return the rows among which places are taken: all, or `REFERENCE` drawn from them."""
+    if count <= REFERENCE:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, REFERENCE, replace=False, shuffle=False))
 
 
 def rated_rows(
@@ -95,18 +216,27 @@ def clipped_spread(values: np.ndarray, like: np.ndarray | None = None) -> np.nda
     return np.clip(spread, -6, 6, out=spread)
 
 
-def fit_ratings(spread: np.ndarray, ratings: np.ndarray, seed: int) -> tuple[Forest, Any]:
+class Linear:
+    """A linear prediction of rows (n, d): the same number for a row whichever rows come with it."""
+
+    def __init__(self, coefficients: np.ndarray, intercept: float) -> None:
+        self.coefficients = np.asarray(coefficients, dtype=np.float64)
+        self.intercept = float(intercept)
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        """Return (n,) predictions."""
+        out = np.full(len(rows), self.intercept)
+        add_products(rows, self.coefficients, out)
+        return out
+
+
+def fit_ratings(spread: np.ndarray, ratings: np.ndarray, seed: int) -> tuple[Forest, Linear]:
     """Return the extra trees and the Bayesian ridge regression of the rated frames, the same for the same seed."""
     from sklearn.linear_model import BayesianRidge
 
     target = ratings / HIGHEST
-    return Forest.grow(spread, target, seed=seed), BayesianRidge().fit(spread.astype(np.float64), target)
-
-
-def mixed(base: np.ndarray, spread: np.ndarray, models: tuple[Forest, Any], weight: float) -> np.ndarray:
-    """Return the mean, `weight` for the models of `fit_ratings`, of the places in a first order and in theirs."""
-    predicted = sum(0.5 * share_below(model.predict(spread)) for model in models)
-    return (1 - weight) * share_below(base) + weight * predicted
+    ridge = BayesianRidge().fit(spread.astype(np.float64), target)
+    return Forest.grow(spread, target, seed=seed), Linear(ridge.coef_, ridge.intercept_)
 
 
 def weight_of_ratings(ratings: int, frames: int) -> float:
@@ -116,7 +246,5 @@ def weight_of_ratings(ratings: int, frames: int) -> float:
 
 
 def share_below(values: np.ndarray) -> np.ndarray:
-    """Return the share of the others that lie below each value (ties at their middle), in [0, 1]."""
-    from scipy.stats import rankdata
-
-    return (rankdata(values) - 1) / max(len(values) - 1, 1)
+    """Return the share of all values that lies below each of them (ties at their middle), in (0, 1)."""
+    return Places(values)(values)

@@ -20,7 +20,7 @@ from numba import njit
 
 from radiowidgets.errors import ParameterError
 from radiowidgets.features.frames import comparable_features
-from radiowidgets.ranking.active import clipped_spread, fit_ratings, rated_rows, weight_of_ratings
+from radiowidgets.ranking.active import Learnt, clipped_spread, learn
 from radiowidgets.ranking.isolation import FEW, TREES, fit_forest, has_sky, robust_distance
 from radiowidgets.ranking.trees import Forest
 
@@ -266,34 +266,40 @@ class Explainer:
             first = None if base is None else base["score"].to_numpy(np.float64)[self._sky]
             ids = np.asarray(frames.frame_ids)[self._sky]
             with suppress(ValueError, TypeError):  # what a damaged file says of its ranking fits no model
-                self._model = self._refit(score, first, ids, sample)
+                self._model = self._refit(score, first, ids)
         if self._model is None:
             self._model = _Surrogate(self._values, score, int(self._about["seed"]))
         self._values = self._values.astype(np.float32)  # as trees take them
 
-    def _refit(
-        self, score: np.ndarray, first: np.ndarray | None, ids: np.ndarray, sample: np.ndarray
-    ) -> _Model | None:
+    def _refit(self, score: np.ndarray, first: np.ndarray | None, ids: np.ndarray) -> _Model | None:
         """Return the models behind the scores, or None where what comes out is not what is written."""
         about, seed = self._about, int(self._about["seed"])
         if len(score) < FEW:
-            model: _Model = _Robust(self._values)
+            model: _Robust | _Isolation = _Robust(self._values)
         else:
             trees, samples = about.get("trees", TREES), about.get("max_samples")
             model = _Isolation(fit_forest(self._values, trees, samples, seed))
-        ratings, rows = rated_rows(ids, json.loads(about.get("ratings", "{}")))
-        if len(np.unique(ratings)) < 2:
-            return model if self._agrees(model, score, AGREEMENT) else None
-        if first is not None and not self._agrees(model, first, AGREEMENT):
+        ratings = json.loads(about.get("ratings", "{}"))
+        if not ratings:
+            return model if self._agrees(model, score) else None
+        if first is None:
+            first = self._scores_of(model)
+        elif not self._agrees(model, first):
             return None
-        learnt = _Learnt(model, self._values, first, ratings, rows, sample, seed)
-        sampled = 0.0 if len(sample) == len(score) else 4 / math.sqrt(len(sample))
-        return learnt if self._agrees(learnt, score, AGREEMENT + sampled) else None
+        spread = clipped_spread(self._values)
+        learnt = learn(spread, first, ids, ratings, seed=seed)
+        found = _Learnt(model, spread, first, learnt) if learnt.moved else model
+        return found if self._agrees(found, score) else None
 
-    def _agrees(self, model: _Model, score: np.ndarray, tolerance: float) -> bool:
+    def _scores_of(self, model: _Robust | _Isolation) -> np.ndarray:
+        if isinstance(model, _Isolation):
+            return model.scores(self._values)
+        return np.array([model.explain(row, values).score for row, values in enumerate(self._values)])
+
+    def _agrees(self, model: _Model, score: np.ndarray) -> bool:
         checked = _evenly(len(score), CHECKED)
         told = np.array([model.explain(row, self._values[row]).score for row in checked])
-        return bool(np.abs(told - score[checked]).max() < tolerance)
+        return bool(np.abs(told - score[checked]).max() < AGREEMENT)
 
     def _known(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield the values of each feature in some frames, and which of these have it."""
@@ -534,53 +540,30 @@ class _Isolation(_Model):
 
 
 class _Learnt(_Model):
-    """The order that ratings moved: shares of the others that lie below, of the first score and two predictions.
+    """The order that ratings moved: places among the frames, of the first score and of two predictions.
 
-    A share does not add up over features; the line from the share of the baseline to that of the frame does.
+    A place does not add up over features; the line from the place of the baseline to that of the frame does.
     """
 
     def __init__(
-        self,
-        base: _Isolation | _Robust | Any,
-        values: np.ndarray,
-        first: np.ndarray | None,
-        ratings: np.ndarray,
-        rows: np.ndarray,
-        sample: np.ndarray,
-        seed: int,
+        self, base: _Isolation | _Robust, spread: np.ndarray, first: np.ndarray, learnt: Learnt
     ) -> None:
-        self._base, self._sample = base, sample
-        spread = clipped_spread(values)
-        trees, ridge = fit_ratings(spread[rows], ratings, seed)
-        self._spread = spread
-        self._paths, self._ridge = trees, ridge
-        if first is None:
-            first = self._first(values)
-        self._weight = weight_of_ratings(len(rows), len(values))
-        chosen = spread[sample]
-        self._told = [first[sample], trees.predict(chosen), ridge.predict(chosen)]
-        self._sorted = [np.sort(column) for column in self._told]
-
-    def _first(self, values: np.ndarray) -> np.ndarray:
-        if isinstance(self._base, _Robust):
-            return np.array([self._base.explain(row, values[row]).score for row in range(len(values))])
-        return self._base.scores(values)
+        self._base, self._spread, self._first = base, spread, first
+        self._weights = [1 - learnt.weight, *(learnt.weight / len(learnt.models) for _ in learnt.models)]
+        self._places, self._models = learnt.places, learnt.models
+        self._paths, self._ridge = learnt.models
 
     def explain(self, row: int, values: np.ndarray) -> _Part:
         spread = self._spread[row].astype(np.float64)
-        first = self._base.explain(row, values)
         parts = [
-            first,
+            self._base.explain(row, values),
             _Part(self._paths.baseline, self._paths.attribute(spread[np.newaxis])[0]),
-            _Part(float(self._ridge.intercept_), self._ridge.coef_ * spread),
+            _Part(self._ridge.intercept, self._ridge.coefficients * spread),
         ]
-        place = int(np.searchsorted(self._sample, row))
-        kept = place < len(self._sample) and self._sample[place] == row
+        told = [self._first[row], *(model.predict(self._spread[row : row + 1])[0] for model in self._models)]
         baseline, contributions = 0.0, np.zeros(len(values))
-        weights = [1 - self._weight, 0.5 * self._weight, 0.5 * self._weight]
-        for weight, part, told, ordered in zip(weights, parts, self._told, self._sorted, strict=True):
-            low = _share_of(ordered, part.baseline)
-            high = _share_of(ordered, told[place] if kept else part.score)
+        for weight, part, place, value in zip(self._weights, parts, self._places, told, strict=True):
+            low, high = place(np.array([part.baseline, value]))
             moves = part.contributions
             if abs(moves.sum()) < CANCELLED * np.abs(moves).sum():
                 moves = np.abs(
@@ -591,12 +574,6 @@ class _Learnt(_Model):
             if total:
                 contributions += weight * (high - low) / total * moves
         return _Part(baseline, contributions)
-
-
-def _share_of(ordered: np.ndarray, value: float) -> float:
-    """Return the share of the others that lie below a value, ties at their middle; see `ranking.active`."""
-    low, high = np.searchsorted(ordered, value, "left"), np.searchsorted(ordered, value, "right")
-    return float(min((low + max(high - 1, low)) / 2 / max(len(ordered) - 1, 1), 1.0))
 
 
 class _Surrogate(_Model):

@@ -14,10 +14,8 @@ from radiowidgets.errors import MissingExtraError, ParameterError, check_one_of
 from radiowidgets.ranking.active import (
     HIGHEST,
     clipped_spread,
-    fit_ratings,
-    mixed,
+    learn,
     share_below,
-    weight_of_ratings,
 )
 from radiowidgets.ranking.isolation import TREES, fit_forest
 
@@ -311,21 +309,22 @@ class RankAverage(Ranker):
 
 
 class Blend(Ranker):
-    """Ours: no choice to be made. See `radiowidgets.ranking.active.learn_from_ratings`."""
+    """Ours: no choice to be made. See `radiowidgets.ranking.active.learn`."""
 
     learns = True
 
     def _fit(self, embedding: np.ndarray, labels: np.ndarray, rated: np.ndarray) -> None:
-        self._base = self._forest(embedding)
+        base = -self._forest(embedding).score_samples(embedding)
         if getattr(self, "_spread_of", None) is not embedding:
             self._spread_of, self._spread = embedding, clipped_spread(embedding)
-        self._models = fit_ratings(self._spread[rated], labels[rated], self.seed)
-        self._weight = weight_of_ratings(len(rated), len(embedding))
+        known = dict(zip(rated.tolist(), labels[rated].tolist(), strict=True))
+        self._learnt = learn(self._spread, base, np.arange(len(embedding)), known, seed=self.seed)
 
     def _score(self, embedding: np.ndarray) -> np.ndarray:
-        spread = self._spread if embedding is self._spread_of else clipped_spread(embedding, self._spread_of)
-        first = -self._base.score_samples(embedding) if self._weight < 1 else np.zeros(len(embedding))
-        return mixed(first, spread, self._models, self._weight)
+        if embedding is self._spread_of:
+            return self._learnt.score()
+        base = -self._forest(self._spread_of).score_samples(embedding)
+        return self._learnt.score_others(base, clipped_spread(embedding, self._spread_of))
 
 
 def _doubles(embedding: np.ndarray) -> np.ndarray:

@@ -135,6 +135,23 @@ class Forest:
         return out / len(self.roots)
 
 
+def add_products(rows: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
+    """Add to `out` the products of rows (n, d) with weights (d,), each row by itself, in double precision."""
+    starts = range(0, len(rows), ROWS)
+    rows = rows if rows.dtype in (np.float32, np.float64) else rows.astype(np.float64)
+    weights = np.ascontiguousarray(weights, dtype=np.float64)
+    map_chunks(lambda k: _add_products(rows[k : k + ROWS], weights, out[k : k + ROWS]), starts)
+
+
+@njit(nogil=True, cache=True, fastmath={"contract", "reassoc"})
+def _add_products(rows, weights, out):
+    for i in range(len(rows)):
+        total = 0.0
+        for k in range(len(weights)):
+            total += rows[i, k] * weights[k]
+        out[i] += total
+
+
 @njit(nogil=True, cache=True)
 def _add_leaves(rows, roots, feature, threshold, left, value, out):
     at = np.empty(BLOCK, np.int32)
