@@ -372,7 +372,7 @@ def fine_tune(
 
     from radiowidgets.models.augment import RandomCropResize, RandomFlip
     from radiowidgets.models.optimizers import make_optimizer, warmup_cosine
-    from radiowidgets.models.ssl.base import Batches
+    from radiowidgets.models.training import Batches
 
     frames, labels = np.asarray(frames), np.asarray(labels)
     _check_rows(frames, labels)

@@ -23,21 +23,18 @@ same as after it, and it runs on every backend, where a callback would not see J
 
 from __future__ import annotations
 
-import json
 import os
-import time
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
-import numpy as np
 from keras import layers, ops
 
-from radiowidgets.errors import ParameterError, RunError, check_one_of
+from radiowidgets.errors import check_one_of
 from radiowidgets.models.augment import pipeline
 from radiowidgets.models.encoders import make_encoder
 from radiowidgets.models.optimizers import LARS_BATCH, make_optimizer, warmup_cosine
+from radiowidgets.models.training import Batches, Training
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,6 +110,12 @@ RECIPES: dict[str, Recipe] = {
     "ssl-benchmark-all4one": _benchmark(
         "all4one", 1.0, projector=(2048, 512), predictor=4096, temperature=0.2
     ),
+}
+
+#: Recipes to give `train_in_steps`. peculiar-frames section 2.4: hulk frames (windows that slide over the whole map),
+#: then banner frames (centred on sources, 1.5 times as large as they; no thresholding, for their background is small).
+STEPS: dict[str, tuple[Recipe, ...]] = {
+    "smart-hulk": (RECIPES["peculiar-frames-hulk"], RECIPES["peculiar-frames-banner"]),
 }
 
 
@@ -256,77 +259,6 @@ def unit(rows: Any) -> Any:
 # training
 
 
-class Batches(keras.utils.PyDataset):
-    """Frames in batches of one size, shuffled anew each epoch by (seed, epoch): the order needs no memory.
-
-    Parameters
-    ----------
-    frames : array, shape (n, h, w, channels) or (n, k, h, w, channels)
-        In memory or memory-mapped; uint8 stands for 0 to 1 in 255 steps.
-    labels : array of (n, ...), optional
-    """
-
-    def __init__(
-        self, frames: Any, batch_size: int, seed: int = 0, labels: Any = None, first_epoch: int = 0
-    ) -> None:
-        super().__init__()
-        if len(frames) < batch_size:
-            raise ParameterError(
-                f"{len(frames)} frames do not fill a batch of {batch_size}; give more frames or a smaller batch."
-            )
-        self.frames, self.labels = frames, labels
-        self.batch_size, self.seed, self.epoch = batch_size, seed, first_epoch
-        self._shuffle()
-
-    def __len__(self) -> int:
-        return len(self.frames) // self.batch_size
-
-    def __getitem__(self, place: int) -> Any:
-        chosen = np.sort(self.order[place * self.batch_size : (place + 1) * self.batch_size])
-        frames = self.frames[chosen]
-        if frames.dtype == np.uint8:
-            frames = frames.astype(np.float32) / np.float32(255)
-        return (frames,) if self.labels is None else (frames, self.labels[chosen])
-
-    def on_epoch_end(self) -> None:
-        """Shuffle for the next epoch."""
-        self.epoch += 1
-        self._shuffle()
-
-    def _shuffle(self) -> None:
-        self.order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.frames))
-
-
-class Checkpoint(keras.callbacks.Callback):
-    """Write all state at the end of each epoch: weights, optimizer, seeds; losses and seconds so far as JSON.
-
-    A stop at any moment leaves the last whole epoch: files are written beside and then renamed.
-    """
-
-    def __init__(
-        self, folder: Path, about: dict[str, Any], losses: list[float], seconds: float = 0.0
-    ) -> None:
-        super().__init__()
-        self.folder, self.about, self.losses = folder, about, list(losses)
-        self.begun = time.monotonic() - seconds
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Write the state."""
-        self.losses.append(float((logs or {})["loss"]))
-        weights = self.folder / f"epoch-{epoch + 1:05d}.weights.h5"
-        beside = self.folder / "writing.weights.h5"
-        self.model.save_weights(beside, overwrite=True)
-        beside.replace(weights)
-        state = self.about | {"epoch": epoch + 1, "weights": weights.name, "losses": self.losses}
-        state["seconds"] = time.monotonic() - self.begun
-        state["seeds"] = [np.asarray(variable).tolist() for variable in _seeds(self.model)]
-        (self.folder / "writing.json").write_text(json.dumps(state, indent=1), encoding="utf-8")
-        (self.folder / "writing.json").replace(self.folder / "state.json")
-        for old in self.folder.glob("epoch-*.weights.h5"):
-            if old != weights:
-                old.unlink()
-
-
 def train(
     model: SelfSupervised,
     frames: Any,
@@ -367,47 +299,25 @@ def train(
     RunError
         If the folder holds a training by another recipe or seed.
     """
-    about = {"recipe": json.loads(json.dumps(asdict(recipe))), "seed": seed, "frames": len(frames)}
-    losses: list[float] = []
-    callbacks: list[Any] = []
-    state: dict[str, Any] = {}
-    weights = None
-    if folder is not None:
-        place = Path(folder)
-        place.mkdir(parents=True, exist_ok=True)
-        if (place / "state.json").exists():
-            state = json.loads((place / "state.json").read_text(encoding="utf-8"))
-            for key, value in about.items():
-                if state.get(key) != value:
-                    raise RunError(
-                        f"{place} holds a training with {key} {state.get(key)!r}, not {value!r}; "
-                        "name another folder, or delete this one to start anew."
-                    )
-            losses, weights = state["losses"], place / state["weights"]
-        callbacks.append(Checkpoint(place, about, losses, state.get("seconds", 0.0)))
-    data = Batches(frames, recipe.batch_size, seed, labels, first_epoch=len(losses))
+    about = {"recipe": asdict(recipe), "seed": seed, "frames": len(frames)}
+    training = Training(about, folder)
+    data = Batches(frames, recipe.batch_size, seed, labels, first_epoch=training.epochs)
     rate = recipe.rate * (
         recipe.batch_size * recipe.accumulate / LARS_BATCH if recipe.optimizer == "lars" else 1
     )
     schedule = warmup_cosine(rate, len(data) * recipe.epochs, len(data) * recipe.warmup_epochs)
     optimizer = make_optimizer(recipe.optimizer, schedule, decay=recipe.decay, accumulate=recipe.accumulate)
+    if (
+        recipe.dtype == "mixed_float16"
+    ):  # else small gradients vanish; Keras looks at the outer model's dtype alone
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     model.total_steps = len(data) * recipe.epochs
     model.compile(optimizer=optimizer)
-    if weights is not None:
-        optimizer.build(model.trainable_variables)
-        model.load_weights(weights)
-        for variable, value in zip(_seeds(model), state["seeds"], strict=True):
-            variable.assign(np.asarray(value, np.uint32))
+    training.go_on(model)
     last = recipe.epochs if stop_after is None else min(stop_after, recipe.epochs)
-    history = model.fit(
-        data, epochs=last, initial_epoch=len(losses), callbacks=callbacks, shuffle=False, verbose=verbose
-    )
-    return [*losses, *(float(loss) for loss in history.history.get("loss", []))]
-
-
-def _seeds(model: keras.Model) -> list[Any]:
-    """Return the states of all generators of a model, which its weight files leave out."""
-    return [variable for variable in model.non_trainable_variables if "seed_generator" in variable.path]
+    begun = {"initial_epoch": training.epochs, "callbacks": training.callbacks}
+    model.fit(data, epochs=last, **begun, shuffle=False, verbose=verbose)
+    return list(training.history.get("loss", []))
 
 
 def make_method(recipe: Recipe, *, seed: int = 0) -> SelfSupervised:
