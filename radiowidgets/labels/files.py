@@ -35,7 +35,18 @@ class Store(Protocol):
     """What a label log needs of the place where events are kept."""
 
     place: str
-    doubtful: bool
+    folder: Path
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether events that could not be kept may nevertheless be there."""
+
+    @property
+    def waiting(self) -> int:
+        """Number of events that are kept here but have not reached the others yet."""
+
+    def sync(self, seconds: float) -> bool:
+        """Wait until nothing waits and what others said can be read; False where that took too long."""
 
     def append(self, events: Sequence[Event]) -> None:
         """Keep the events for good before returning.
@@ -73,6 +84,7 @@ class FileStore:
         self.place = str(self.folder)
         self.path: Path | None = None
         self.doubtful = False
+        self.waiting = 0
         self._slug = slug(annotator)
         self._descriptor: int | None = None
         self._close_at_exit: weakref.finalize | None = None
@@ -110,6 +122,10 @@ class FileStore:
         self.doubtful = False
         self._lost = []
         self._written += events
+
+    def sync(self, seconds: float) -> bool:  # noqa: ARG002
+        """Return True: what is written can be read by all."""
+        return True
 
     def _vanished(self) -> bool:
         assert self._descriptor is not None

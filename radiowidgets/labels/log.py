@@ -60,17 +60,27 @@ class LabelLog:
 
     Parameters
     ----------
-    folder : path
-        Where the label files are or shall be. It is created with the first label.
+    folder : path or str
+        Where the label files are or shall be; the folder is created with the first label. Or the address of a
+        PostgreSQL that a team shares, ``postgresql://user@host/database``, without a password (that comes from
+        ~/.pgpass or PGPASSWORD): what is said is then kept on this machine and carried there.
     annotator : str, optional
         Who labels. The default is the user name on the hub (JUPYTERHUB_USER), else the login name, else
         'anonymous'.
     session : str, optional
         Name of this sitting, to tell events apart later; random by default.
+    blind : bool
+        Whether others' labels are left out. It keeps a second opinion independent; it is no protection against
+        someone who opens the files.
+    run : str, optional
+        Name under which a team keeps these labels on a server; needed there.
+    spool : path, optional
+        Folder on this machine of what goes to a server. Default: one in the user's cache.
 
     Attributes
     ----------
     annotator, session : str
+    blind : bool
     folder : pathlib.Path
 
     Examples
@@ -86,19 +96,25 @@ class LabelLog:
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], annotator: str | None = None, session: str | None = None
+        self,
+        folder: str | os.PathLike[str],
+        annotator: str | None = None,
+        session: str | None = None,
+        *,
+        blind: bool = False,
+        run: str | None = None,
+        spool: str | os.PathLike[str] | None = None,
     ) -> None:
-        if isinstance(folder, str) and "://" in folder:
-            scheme = folder.partition("://")[0]
-            raise LabelError(f"Labels cannot be kept at a {scheme!r} address; give the path of a folder.")
         with _as_label_error("The log cannot be opened"):
             self.annotator = (
                 default_annotator() if annotator is None else checks.check_name(annotator, "annotator")
             )
             self.session = secrets.token_hex(6) if session is None else checks.check_name(session, "session")
-        self.folder = Path(folder)
-        self._store: Store = FileStore(self.folder, self.annotator)
+        self.blind = blind
+        self._store: Store = _store(folder, self.annotator, run, spool)
+        self.folder = self._store.folder
         self._fold = Fold()
+        self._unseen = 0  # largest counter of events that a blind log does not take in
         self._retractions: list[Event] = []
         self._lock = threading.RLock()
         self.refresh()
@@ -119,6 +135,17 @@ class LabelLog:
         """Close the session's file; all is on disk already. Recording again begins a new file."""
         with self._lock:
             self._store.close()
+
+    @property
+    def waiting(self) -> int:
+        """Number of events that are safe on this machine but not with the team yet; 0 without a server."""
+        return self._store.waiting
+
+    def sync(self, seconds: float = 5.0) -> bool:
+        """Send what waits and read what others said, and wait for both; False if it did not come to pass in time."""
+        arrived = self._store.sync(seconds)
+        self.refresh()
+        return arrived
 
     # -- saying
     # ---------------------------------------------------------------------------------------------------
@@ -219,7 +246,7 @@ class LabelLog:
         return target
 
     def _event(self, after: int = 0, **what: Any) -> Event:
-        counter = 1 + max(self._fold.largest, after)
+        counter = 1 + max(self._fold.largest, self._unseen, after)
         if counter > checks.MAX_COUNTER:
             raise LabelError(
                 f"Not saved: an event in {self._store.place!r} has the counter {self._fold.largest}, the"
@@ -270,7 +297,13 @@ class LabelLog:
     def refresh(self) -> int:
         """Read what others have written since; return the number of new events."""
         with self._lock:
-            return sum(self._fold.add(event) for event in self._store.read_new())
+            return sum(self._take(event) for event in self._store.read_new())
+
+    def _take(self, event: Event) -> bool:
+        if self.blind and event.annotator != self.annotator:
+            self._unseen = max(self._unseen, event.counter)  # what comes after it must say so
+            return False
+        return self._fold.add(event)
 
     @property
     def problems(self) -> list[str]:
@@ -448,6 +481,26 @@ class LabelLog:
                 f"The labels could not be exported to {str(path)!r} ({describe(error)}). {remedy}."
             ) from error
         return path
+
+
+def _store(
+    place: str | os.PathLike[str], annotator: str, run: str | None, spool: str | os.PathLike[str] | None
+) -> Store:
+    """Return where events are kept: a folder, or a server."""
+    scheme = place.partition("://")[0] if isinstance(place, str) and "://" in place else ""
+    if not scheme:
+        return FileStore(place, annotator)
+    if scheme not in ("postgresql", "postgres"):
+        raise LabelError(
+            f"Labels cannot be kept at a {scheme!r} address; give the path of a folder, or postgresql://..."
+        )
+    from radiowidgets.labels.postgres import PostgresStore, default_folder
+
+    if run is None:
+        raise LabelError('Labels on a server belong to a run; give its name, as run="emu".')
+    return PostgresStore(
+        str(place), run, default_folder(str(place), run) if spool is None else spool, annotator
+    )
 
 
 def default_annotator() -> str:

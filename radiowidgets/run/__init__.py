@@ -88,12 +88,17 @@ class Run:
         frames: FrameSet,
         about: dict[str, Any],
         annotator: str | None = None,
+        *,
+        labels: str | None = None,
+        blind: bool = False,
     ):
         self.path = Path(path)
         self.name = self.path.resolve().name
         self.frames = frames
         self.about = about
         self.annotator = annotator
+        self.blind = blind
+        self._labels_at = labels or os.environ.get("RADIOWIDGETS_LABELS")
         self._explainers: dict[bytes, Explainer] = {}
         self._positions: dict[str, Positions] = {}
         self._tallies: dict[str, tuple[Tally, list[int]]] = {}
@@ -196,6 +201,8 @@ class Run:
         maps: Mapping[str, str | os.PathLike[str]] | None = None,
         *,
         annotator: str | None = None,
+        labels: str | None = None,
+        blind: bool = False,
     ) -> "Run":
         """Open a run folder.
 
@@ -207,6 +214,12 @@ class Run:
             New places of maps that were moved.
         annotator : str, optional
             Who labels. Default: the hub's user name, else the login.
+        labels : str, optional
+            Address of a PostgreSQL on which a team shares its labels, ``postgresql://user@host/database``, without a
+            password; kernels whose runs hold the same frames of the same maps share them, wherever the run folders
+            are. Default: the environment variable RADIOWIDGETS_LABELS, else the run folder alone.
+        blind : bool
+            Whether others' labels are left out, for an independent opinion.
 
         Raises
         ------
@@ -224,7 +237,7 @@ class Run:
                 name: open_map(path, name, entry, given.get(name)) for name, entry in about["maps"].items()
             }
             frames = FrameSet.from_table(table, opened)
-        return cls(path, frames, about, annotator)
+        return cls(path, frames, about, annotator, labels=labels, blind=blind)
 
     @classmethod
     def _start(
@@ -286,7 +299,23 @@ class Run:
     @cached_property
     def labels(self) -> LabelLog:
         """The log of what people say about these frames."""
-        return LabelLog(self.path / "labels", annotator=self.annotator)
+        folder = self.path / "labels"
+        if not self._labels_at:
+            return LabelLog(folder, annotator=self.annotator, blind=self.blind)
+        return LabelLog(
+            self._labels_at, annotator=self.annotator, blind=self.blind, run=self.fingerprint, spool=folder
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """The maps' names and a digest of maps and frames: the same for the same inputs on any machine."""
+        from hashlib import sha256
+
+        maps = {
+            name: entry.get("original", entry["fingerprint"]) for name, entry in self.about["maps"].items()
+        }
+        told = json.dumps([self.about["frames"], maps], sort_keys=True)
+        return f"{slug('+'.join(sorted(maps)) or 'images')[:80]}-{sha256(told.encode()).hexdigest()[:16]}"
 
     @cached_property
     def schema(self) -> Schema:

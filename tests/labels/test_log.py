@@ -219,8 +219,8 @@ def test_names_are_checked(folder, bad):
 
 
 def test_an_address_is_no_folder():
-    with pytest.raises(LabelError, match="cannot be kept at a 'postgresql' address") as caught:
-        LabelLog("postgresql://me:secret@host/labels")
+    with pytest.raises(LabelError, match="cannot be kept at a 'mysql' address") as caught:
+        LabelLog("mysql://me:secret@host/labels")
     assert "secret" not in str(caught.value)
 
 

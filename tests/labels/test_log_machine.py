@@ -66,8 +66,8 @@ def state_of(log, annotator):
 class Participant:
     """A log in one kernel, and which events it must know."""
 
-    def __init__(self, folder, annotator, acknowledged):
-        self.log = LabelLog(folder, annotator)
+    def __init__(self, log, acknowledged):
+        self.log = log
         self.known = list(acknowledged)
 
     @property
@@ -91,7 +91,7 @@ class LogMachine(RuleBasedStateMachine):
 
     def teardown(self):
         try:
-            fresh = Participant(self.folder, "reader", self.acknowledged)
+            fresh = self.participant("reader")
             for participant in [*self.participants, fresh]:
                 self.read(participant)
             tables = [participant.log.table() for participant in [*self.participants, fresh]]
@@ -103,6 +103,12 @@ class LogMachine(RuleBasedStateMachine):
             for participant in self.participants:
                 participant.log.close()
             shutil.rmtree(self.folder)
+
+    def participant(self, annotator, after=None):  # noqa: ARG002
+        return Participant(LabelLog(self.folder, annotator), self.acknowledged)
+
+    def file_of(self, log):
+        return log._store.path
 
     def some(self, number):
         return self.participants[number % len(self.participants)]
@@ -141,7 +147,7 @@ class LogMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.participants) < 5)
     @rule(annotator=st.sampled_from(ANNOTATORS))
     def join(self, annotator):
-        self.participants.append(Participant(self.folder, annotator, self.acknowledged))
+        self.participants.append(self.participant(annotator))
 
     @rule(
         number=st.integers(0, 4),
@@ -208,10 +214,11 @@ class LogMachine(RuleBasedStateMachine):
         """A kernel dies; what it was writing stays half written."""
         place = number % len(self.participants)
         log = self.participants[place].log
-        if log._store.path is not None:
-            with log._store.path.open("ab") as stream:
+        path = self.file_of(log)
+        if path is not None:
+            with path.open("ab") as stream:
                 stream.write(torn.replace(b"\n", b""))
-        self.participants[place] = Participant(self.folder, log.annotator, self.acknowledged)
+        self.participants[place] = self.participant(log.annotator, after=log)
 
     @rule(
         number=st.integers(0, 4),
