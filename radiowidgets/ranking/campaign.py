@@ -14,6 +14,13 @@ from radiowidgets.ranking.rankers import Ranker, make_ranker
 WORTH_OF_TAGS = {"ARTEFACT": 0.0, "BACKGROUND": 0.0, "MOSAICKING": 0.0, "PECULIAR": 4.0}
 
 
+def worth_of(rating: float | None, tags: Iterable[str]) -> float | None:
+    """Return what labels say of a frame: its rating, else the most that its tags are worth; None where neither does."""
+    if rating is not None:
+        return float(rating)
+    return max((WORTH_OF_TAGS[tag] for tag in tags if tag in WORTH_OF_TAGS), default=None)
+
+
 class ActiveSession:
     """Frames that an astronomer rates batch by batch, the next ones chosen by what was rated.
 
@@ -119,9 +126,9 @@ class ActiveSession:
                 raise ParameterError(f"There is no frame {frame}; there are {len(self)}.")
             if not np.isnan(rating) and not 0 <= rating <= HIGHEST:
                 raise ParameterError(f"The rating of frame {frame} is {rating:g}; give 0 to {HIGHEST:g}.")
-            worth = [WORTH_OF_TAGS[tag] for tag in some if tag in WORTH_OF_TAGS]
+            implied = worth_of(None, some)
             self.labels[frame] = rating
-            self._implied[frame] = max(worth) if worth else np.nan
+            self._implied[frame] = np.nan if implied is None else implied
             if frame not in self.looked:
                 self.looked.append(int(frame))
         self._scores = None
