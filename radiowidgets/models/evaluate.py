@@ -62,6 +62,84 @@ def make_folds(
     return [(np.asarray(train), np.asarray(test)) for train, test in splits]
 
 
+def split_sources(
+    labels: ArrayLike,
+    groups: ArrayLike | None = None,
+    *,
+    test: ArrayLike | None = None,
+    shares: tuple[float, float, float] = (0.55, 0.15, 0.30),
+    seed: int = 0,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return training, validation and test indices as compact-sources section 5 draws them, class by class.
+
+    Parameters
+    ----------
+    labels : (n,)
+        Classes.
+    groups : (n,), optional
+        Such as the object or the field of each source: a group stays together, and where a part of it is in a given
+        test set the rest is left out. Shares are then kept as well as the groups allow.
+    test : (n,) bool, optional
+        A test set of its own, such as all sources of one survey; the rest is shared out.
+    shares
+        Of training, validation and test.
+    seed
+        Another one draws another split.
+
+    Raises
+    ------
+    ParameterError
+        If there is too little to share out.
+    """
+    labels = np.asarray(labels)
+    each = np.arange(len(labels)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    rng = np.random.default_rng(seed)
+    held = np.zeros(len(labels), bool) if test is None else np.asarray(test, bool)
+    free = ~np.isin(each, each[held])
+    place = np.full(len(labels), -1)  # of each group
+    wanted = np.array(shares if test is None else (*shares[:2], 0.0))
+    wanted = wanted / wanted.sum()
+    order, first = np.unique(each[free], return_index=True)
+    kinds = labels[free][first]
+    count = np.bincount(each[free], minlength=len(labels))
+    for kind in np.unique(kinds):
+        own = rng.permutation(order[kinds == kind])
+        own = own[
+            np.argsort(-count[own], kind="stable")
+        ]  # large groups first, so that small ones even it out
+        filled = np.zeros(3)
+        for group in own:
+            place[group] = np.argmax(wanted * (filled.sum() + count[group]) - filled)
+            filled[place[group]] += count[group]
+    part = np.where(free, place[each], -1)
+    part[held] = 2
+    found = tuple(np.flatnonzero(part == k) for k in range(3))
+    if not all(len(rows) for rows in found):
+        raise ParameterError(
+            f"{len(labels)} sources in {len(np.unique(each))} groups leave {' / '.join(str(len(f)) for f in found)} "
+            "to train, validate and test; give more, or smaller groups."
+        )
+    return found[0], found[1], found[2]
+
+
+def f1_scores(labels: ArrayLike, predicted: ArrayLike, classes: Sequence[str]) -> pd.Series:
+    """Return the F1 score of each class, and as ALL their mean weighted by how many there are, in per cent.
+
+    Parameters
+    ----------
+    labels, predicted : (n,)
+    classes
+        In the order wanted; one that nobody has, and that nobody was taken for, is NaN.
+    """
+    from sklearn.metrics import f1_score
+
+    labels, predicted = np.asarray(labels), np.asarray(predicted)
+    each = f1_score(labels, predicted, labels=list(classes), average=None, zero_division=np.nan)
+    weight = np.array([np.sum(labels == name) for name in classes])
+    total = np.nansum(each * weight) / weight.sum()
+    return pd.Series([*each, total], [*classes, "ALL"]) * 100
+
+
 def linear_probe(strength: float | None = None, *, seed: int = 0) -> Any:
     """Return a logistic regression of standardised columns.
 

@@ -135,3 +135,37 @@ def test_embeddings_are_compared_on_the_same_folds(clouds):
     alone = evaluate.summarise(evaluate.cross_validate(rows, labels, method="knn", seed=4)[0])
     assert table.loc[("clouds", "knn")].to_dict() == pytest.approx(alone)
     assert table.loc["chance", "mean"].max() < 0.5 < table.loc["clouds", "mean"].min()
+
+
+def test_a_split_keeps_shares_classes_and_groups():
+    rng = np.random.default_rng(3)
+    labels = rng.choice(["PN", "HII", "RG"], 1000, p=[0.1, 0.3, 0.6])
+    parts = evaluate.split_sources(labels, seed=1)
+    assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(1000))
+    for name in np.unique(labels):
+        shares = np.array([np.sum(labels[rows] == name) for rows in parts]) / np.sum(labels == name)
+        assert shares == pytest.approx([0.55, 0.15, 0.30], abs=0.02)
+    again, other = evaluate.split_sources(labels, seed=1), evaluate.split_sources(labels, seed=2)
+    assert all(np.array_equal(a, b) for a, b in zip(parts, again, strict=True))
+    assert not np.array_equal(parts[2], other[2])
+    groups = np.repeat(np.arange(300), rng.multinomial(1000, np.full(300, 1 / 300)))
+    grouped = evaluate.split_sources(labels, groups, seed=1)
+    held = [set(groups[rows]) for rows in grouped]
+    assert not (held[0] & held[1] or held[0] & held[2] or held[1] & held[2])
+    assert [len(rows) for rows in grouped] == pytest.approx([550, 150, 300], abs=30)
+    survey = groups % 7 == 0
+    survey[np.flatnonzero(survey)[0]] = False  # one source of a group that is else in the test survey
+    train, validation, test = evaluate.split_sources(labels, groups, test=survey)
+    assert np.array_equal(test, np.flatnonzero(survey))
+    assert not set(groups[test]) & set(groups[np.concatenate([train, validation])])
+    assert len(train) / len(validation) == pytest.approx(55 / 15, rel=0.2)
+    with pytest.raises(ParameterError, match="3 sources in 1 groups leave"):
+        evaluate.split_sources(["a", "a", "b"], [1, 1, 1])
+
+
+def test_f1_scores_are_per_cent_by_class_and_weighted():
+    truth = np.array(["a", "a", "a", "b"])
+    found = evaluate.f1_scores(truth, np.array(["a", "a", "b", "b"]), ("a", "b", "c"))
+    assert list(found.index) == ["a", "b", "c", "ALL"]
+    assert found["a"] == pytest.approx(80) and found["b"] == pytest.approx(200 / 3)
+    assert np.isnan(found["c"]) and found["ALL"] == pytest.approx((3 * 80 + 200 / 3) / 4)
