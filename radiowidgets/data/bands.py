@@ -244,7 +244,8 @@ def open_bands(path: str | os.PathLike[str]) -> FrameSet:
     FrameSet
         One frame a source with a channel for each band, in Jy/pixel; pixels are read when asked for. Its `sources`
         is the catalogue, with the columns missing_<band>, whether a band does not show the source, and
-        covered_<band>, the fraction of pixels that are not blank; `channels` names the bands.
+        covered_<band>, the fraction of pixels that are not blank, and in its `attrs` the unit, the pixel scale, the
+        common beam (major, minor, angle; None if there is none) and the side in r_s; `channels` names the bands.
 
     Raises
     ------
@@ -271,6 +272,7 @@ def open_bands(path: str | os.PathLike[str]) -> FrameSet:
     stored = _Stored(group["pixels"])
     frames = FrameSet.from_images([_Image(stored, k, int(side)) for k, side in enumerate(sides)], ids)
     frames.place(table["ra"].to_numpy(), table["dec"].to_numpy())
+    table.attrs = {name: about[name] for name in ("unit", "pixel_scale_arcsec", "beam_arcsec_deg", "size")}
     frames.sources = table
     frames.channels = tuple(about["bands"])
     return frames

@@ -255,7 +255,7 @@ def clip_boxes(
         valid[i] = len(values)
         if len(values):
             values.sort()
-            background[i], rms[i] = _clip_sorted(values, sigma, max_rounds)
+            background[i], rms[i] = clip_sorted(values, sigma, max_rounds)
     return background, rms, valid
 
 
@@ -472,7 +472,7 @@ def _total_at(value, edges, bins, total, n, out):
 
 
 @njit(nogil=True, cache=True)
-def _clip_sorted(values, sigma, max_rounds):
+def clip_sorted(values: NDArray[Any], sigma: float, max_rounds: int) -> tuple[float, float]:
     """Clip sorted values exactly as astropy does; median and standard deviation of what is left."""
     first = 0
     last = len(values)
