@@ -158,8 +158,11 @@ class PostgresMachine(LogMachine):
         self.insert(f"rubbish{self.flights}", "{not JSON")
 
     def insert(self, key, line):
+        # Under the lock that all writers take, else a reader could pass the row by.
         self.server.ask(
-            "insert into radiowidgets_events (run, event_id, annotator, line) values (%s, %s, 'far', %s)",
+            "with turn as materialized (select pg_advisory_xact_lock(hashtext(%s)))"
+            " insert into radiowidgets_events (run, event_id, annotator, line) select %s, %s, 'far', %s from turn",
+            self.run,
             self.run,
             key,
             line,
@@ -357,7 +360,7 @@ def test_addresses_that_cannot_be_used_are_refused_in_a_line(server, tmp_path):
 
 
 def test_runs_of_the_same_frames_in_two_folders_share_their_labels(server, tmp_path):
-    pixels = np.random.default_rng(0).normal(size=(128, 128)).astype(np.float32)
+    pixels = np.random.default_rng(0).normal(size=(192, 192)).astype(np.float32)
 
     def frames():
         return rw.cut_windows(rw.SkyMap.from_array(pixels, name="sky"), size=64)
