@@ -361,12 +361,7 @@ def _measure_source(images, ordered, valid, mask, masked, radio, options, out, s
     labels = np.empty((height, width), np.int32)
     own = mask.copy()
     if not masked and noise[radio] > 0:
-        _scale(images[radio], background[radio], noise[radio], z)
-        areas = label_islands(z, labels, seed, flood)[:, AREA]
-        chosen = _nearest(labels, _peaked(images[radio], z, labels, len(areas), seed))
-        for y in range(height):
-            for x in range(width):
-                own[y, x] = chosen > 0 and labels[y, x] == chosen
+        own = central_island(images[radio], background[radio], noise[radio], seed, flood)
     flux, peak, area = _sum_island(images[radio], background[radio], own)
     found = noise[radio] > 0 and area > 0 and flux > 0
     if found:
@@ -398,6 +393,22 @@ def _measure_source(images, ordered, valid, mask, masked, radio, options, out, s
             out[_IOU, k] = 0.0
             out[_LIMIT, k] = 1.0
         out[_COLOUR, k] = math.log10(out[_FLUX, k] / flux)
+
+
+@njit(nogil=True, cache=True)
+def central_island(
+    image: NDArray[np.float32], background: float, noise: float, seed: float = SEED, flood: float = FLOOD
+) -> NDArray[np.bool_]:
+    """Return the pixels of the island nearest to the centre: 4-connected above `flood`, with a peak above `seed`.
+
+    None of them where there is no such island; `background` and `noise` in the unit of the image.
+    """
+    z = np.empty(image.shape, np.float32)
+    labels = np.empty(image.shape, np.int32)
+    _scale(image, background, noise, z)
+    n = len(label_islands(z, labels, seed, flood))
+    chosen = _nearest(labels, _peaked(image, z, labels, n, seed))
+    return (labels == chosen) & (labels > 0)
 
 
 @njit(nogil=True, cache=True)
