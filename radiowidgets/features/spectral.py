@@ -72,7 +72,7 @@ class TTPlot:
         return math.log(self.slope) / math.log(high / low), error
 
 
-_NOTHING = TTPlot(*[math.nan] * 4, 0, 0.0, math.nan)
+_NOTHING = TTPlot(math.nan, math.nan, math.nan, math.nan, 0, 0.0, math.nan)
 
 
 def tt_plot(
