@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import njit
 
+from radiowidgets.data.islands import find_islands
 from radiowidgets.data.preprocess import zscale_limits
 from radiowidgets.data.resampling import resize_into
+from radiowidgets.data.sources import MAX_ROUNDS, SIGMA, clip_sorted
 from radiowidgets.errors import ParameterError
 from radiowidgets.parallel import map_chunks
 
@@ -204,6 +206,46 @@ def mask_sources(
     if array.ndim == 4:
         grown = grown[..., np.newaxis]
     return np.where(grown | ~np.isfinite(array), array, np.float32(fill))
+
+
+def source_masks(images: ArrayLike, *, seed: float = 5.0, flood: float = 2.5) -> NDArray[np.bool_]:
+    """Return the pixels of the source in the middle of each image: compact-sources sections 4.1 and 5.2.
+
+    Parameters
+    ----------
+    images : array_like, shape (n, h, w)
+        One band, the radio one; wide enough to hold some background, such as 10 r_s.
+    seed, flood : float
+        An island's pixels lie above `flood` times the noise over the background, one of them above `seed`; both are
+        found by clipping at 3 sigma. Of several islands the one nearest to the centre is taken.
+
+    Returns
+    -------
+    ndarray of bool, shape (n, h, w)
+        All False where there is no island.
+    """
+    stack = _stack(images)
+    if not 0 < flood <= seed < math.inf:
+        raise ParameterError(f"seed is {seed!r} and flood {flood!r}; give 0 < flood <= seed, as 5 and 2.5.")
+    out = np.zeros(stack.shape, bool)
+    middle = (np.array(stack.shape[1:]) - 1) / 2
+
+    def work(part: slice) -> None:
+        for image, mask in zip(stack[part], out[part], strict=True):
+            values = np.sort(image[np.isfinite(image)])
+            if not len(values):
+                continue
+            background, noise = clip_sorted(values, SIGMA, MAX_ROUNDS)
+            if not noise > 0:
+                continue
+            labels, _ = find_islands(((image - background) / noise).astype(np.float32), seed, flood)
+            y, x = np.nonzero(labels)
+            if len(y):
+                nearest = np.argmin((y - middle[0]) ** 2 + (x - middle[1]) ** 2)
+                mask[:] = labels == labels[y[nearest], x[nearest]]
+
+    _over_blocks(work, stack)
+    return out
 
 
 def dilate(masks: ArrayLike, diameter: int = 21) -> NDArray[np.bool_]:

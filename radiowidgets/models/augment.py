@@ -300,8 +300,8 @@ def pipeline(name: str | Sequence[Step], seed: int = 0, *, thresholding: bool = 
     Parameters
     ----------
     name
-        'peculiar-frames': its Table 2. 'ssl-benchmark': its section 4.1. 'none': nothing. Or steps of your own: pairs
-        of a layer's class and its options, as in `PIPELINES`.
+        'peculiar-frames': its Table 2. 'ssl-benchmark': its section 4.1. 'compact-sources': its section 5.2.1.
+        'none': nothing. Or steps of your own: pairs of a layer's class and its options, as in `PIPELINES`.
     seed
         Every layer takes its own from it.
     thresholding
@@ -331,6 +331,11 @@ PIPELINES: dict[str, list[Step]] = {
         (GaussianBlur, {"low": 0.1, "high": 2.0, "probability": 0.25}),
         (RandomContrast, {"low": 0.2, "high": 1.8, "probability": 0.5}),
         (RandomCropResize, {"low": 0.65, "high": 1.0}),
+    ],
+    # Flips along both axes with any turn by -90 to 90 degrees are flips along one with any turn at all.
+    "compact-sources": [
+        (RandomFlip, {"probability": 0.5, "both": True}),
+        (RandomZoomTurn, {"low": 1.0, "high": 1.0}),
     ],
     "none": [],
 }
