@@ -566,7 +566,7 @@ def guard_formulas(table: "pd.DataFrame") -> "pd.DataFrame":
             f"'{text}" if isinstance(text, str) and text.startswith(_FORMULA) else text
             for text in table[column]
         ]
-        for column in ("frame_id", "map", "annotator", "tags", "note")
+        for column in ("frame_id", "map", "annotator", "tags", "note", "members")
         if column in table
     }
     return table.assign(**texts)

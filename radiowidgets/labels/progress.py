@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from radiowidgets.errors import ParameterError
+from radiowidgets.labels.agreement import kappa_of_counts
 from radiowidgets.labels.events import INTERESTS, Event, FrameRef
 from radiowidgets.labels.fold import State
 from radiowidgets.labels.log import LabelLog
@@ -506,18 +507,16 @@ def share_interval(found: int, tried: int) -> Estimate | None:
 def consistency(agreement: np.ndarray) -> tuple[int, float | None, float | None, float | None]:
     """Return number, exact agreement, agreement within one and kappa of a table of (before, again).
 
-    Kappa is Cohen's (1968) with quadratic weights, 1 - sum(w O) / sum(w E), w = (i - j)^2, E of the margins.
+    Kappa is Cohen's (1968) with quadratic weights.
     """
     n = int(agreement.sum())
     if n == 0:
         return 0, None, None, None
     levels = np.arange(len(agreement))
     apart = np.abs(levels[:, None] - levels)
-    chance = np.outer(agreement.sum(axis=1), agreement.sum(axis=0)) / n
-    by_chance = float((apart**2 * chance).sum())
-    kappa = 1 - float((apart**2 * agreement).sum()) / by_chance if by_chance > 0 else None
+    kappa = kappa_of_counts(agreement, "quadratic")
     exact, near = (float(agreement[apart <= most].sum() / n) for most in (0, 1))
-    return n, exact, near, kappa
+    return n, exact, near, kappa if np.isfinite(kappa) else None
 
 
 def forecast(

@@ -1,0 +1,128 @@
+"""Agreement of annotators: the measures of other libraries, and one label out of many."""
+
+import krippendorff
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import cohen_kappa_score
+
+from radiowidgets.errors import ParameterError
+from radiowidgets.labels import agreement as ag
+from radiowidgets.labels.log import LabelLog
+
+ANSWERS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=40)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ANSWERS, st.sampled_from(["nominal", "linear", "quadratic"]))
+def test_kappa_is_that_of_scikit_learn(pairs, weights):
+    one, other = np.array(pairs).T
+    kappa = ag.cohen_kappa(one, other, weights)
+    known = np.unique([one, other])
+    if len(known) == 1:
+        assert np.isnan(kappa)
+        return
+    # Ours goes by the place among the answers that were given, as scikit-learn does with `labels` left out.
+    expected = cohen_kappa_score(one, other, weights=None if weights == "nominal" else weights)
+    assert kappa == pytest.approx(expected, nan_ok=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(2, 5),
+    st.integers(2, 30),
+    st.sampled_from(["nominal", "ordinal", "interval"]),
+)
+def test_alpha_is_that_of_krippendorff(seed, annotators, frames, level):
+    rng = np.random.default_rng(seed)
+    answers = rng.integers(0, 4, size=(annotators, frames)).astype(float)
+    answers[rng.random(answers.shape) < 0.3] = np.nan
+    several = np.isfinite(answers).sum(axis=0) >= 2
+    ours = ag.krippendorff_alpha(answers, level)
+    if len(np.unique(answers[:, several][np.isfinite(answers[:, several])])) < 2:
+        assert np.isnan(ours)
+    else:
+        assert ours == pytest.approx(krippendorff.alpha(answers, level_of_measurement=level))
+
+
+@pytest.fixture
+def table(tmp_path):
+    said = {
+        "ana": {
+            "a": (5, ["RING"]),
+            "b": (4, ["RING", "ODD"]),
+            "c": (0, []),
+            "d": (2, []),
+            "e": (None, ["RING"]),
+        },
+        "bob": {"a": (5, ["RING"]), "b": (1, []), "c": (0, []), "d": (3, ["ODD"])},
+        "eve": {"a": (4, ["RING"]), "b": (1, ["ODD"]), "c": (0, [])},
+    }
+    for annotator, labels in said.items():
+        log = LabelLog(tmp_path, annotator)
+        for frame, (interest, tags) in labels.items():
+            log.record([frame], **({} if interest is None else {"interest": interest}), add=tags, note="seen")
+    return LabelLog(tmp_path, "reader").table()
+
+
+def test_agreement_has_a_row_for_the_interest_and_one_for_each_tag(table):
+    found = ag.agreement(table)
+    assert found.index.tolist() == ["interest", "ODD", "RING"]
+    assert found["frames"].tolist() == [4, 4, 4]
+    assert found.loc["RING", "same"] == pytest.approx(8 / 10)  # ana alone calls b a ring
+    both = ag.answers(table, "ODD").to_numpy()
+    assert found.loc["ODD", "alpha"] == pytest.approx(
+        krippendorff.alpha(both, level_of_measurement="nominal")
+    )
+    assert ag.agreement(table[table["annotator"] == "ana"])["kappa"].isna().all()
+
+
+def test_each_annotator_is_told_how_they_rate(table):
+    found = ag.annotators(table)
+    assert found["frames"].to_dict() == {"ana": 5, "bob": 4, "eve": 3}
+    assert found.loc["ana", "rated"] == 4 and found.loc["ana", "shared"] == 4
+    assert found.loc["ana", "difference"] == pytest.approx(np.mean([5 - 4.5, 4 - 1, 0, 2 - 3]))
+
+
+def test_disputes_come_worst_first(table):
+    found = ag.disputes(table)
+    assert found.index.tolist() == ["b", "d"]
+    assert found.loc["b", ["lowest", "highest", "apart"]].tolist() == [1, 4, 3]
+    assert found.loc["b", "tags"] == ["ODD", "RING"] and found.loc["d", "tags"] == ["ODD"]
+    assert ag.disputes(table[table["annotator"] == "ana"]).empty
+
+
+def test_consensus_by_each_rule(table):
+    majority = ag.consensus(table)
+    assert majority["interest"].to_dict() == pytest.approx(
+        {"a": 5, "b": 1, "c": 0, "d": np.nan, "e": np.nan}, nan_ok=True
+    )
+    assert majority["tags"].to_dict() == {"a": ["RING"], "b": ["ODD"], "c": [], "d": [], "e": ["RING"]}
+    assert majority["settled"].to_dict() == {"a": True, "b": True, "c": True, "d": False, "e": True}
+    unanimous = ag.consensus(table, "unanimous")
+    assert unanimous["tags"].to_dict() == {"a": ["RING"], "b": [], "c": [], "d": [], "e": ["RING"]}
+    assert unanimous.index[unanimous["settled"]].tolist() == ["c", "e"]
+    assert ag.consensus(table, "median").loc["d", "interest"] == 2.5
+    expert = ag.consensus(table, "expert", expert="bob")
+    assert (
+        expert.loc["b", "tags"] == []
+        and expert.loc["d", "interest"] == 3
+        and expert.loc["e", "tags"] == ["RING"]
+    )
+    assert expert["annotators"].tolist() == [3, 3, 3, 2, 1] and expert["settled"].dtype == bool
+
+
+def test_what_cannot_be_compared_is_told(table):
+    with pytest.raises(ParameterError, match="expert is 'zoe'; give one of the annotators: ana, bob, eve"):
+        ag.consensus(table, "expert", expert="zoe")
+    with pytest.raises(ParameterError, match="no column 'tags'"):
+        ag.agreement(table.drop(columns="tags"))
+    with pytest.raises(ParameterError, match="3 and 2 answers"):
+        ag.cohen_kappa(np.zeros(3), np.zeros(2))
+    empty = table.iloc[:0]
+    assert ag.agreement(empty)["frames"].tolist() == [0]
+    assert ag.consensus(empty).empty and ag.disputes(empty).empty and ag.annotators(empty).empty
+    assert isinstance(pd.concat([ag.consensus(empty), ag.consensus(table)]), pd.DataFrame)
