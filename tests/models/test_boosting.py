@@ -1,0 +1,149 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from radiowidgets.errors import DataError, ParameterError
+from radiowidgets.models.boosting import (
+    GRID,
+    PAPER_BINARY,
+    confusion_shares,
+    f1_in_bins,
+    load_boosting,
+    repeat_splits,
+    scan_parameters,
+    train_boosting,
+    two_groups,
+)
+from radiowidgets.models.cards import write_card
+
+pytest.importorskip("lightgbm")
+CLASSES = ["HII", "PN", "RG"]
+
+
+@pytest.fixture(scope="module")
+def sources():
+    rng = np.random.default_rng(1)
+    labels = rng.choice(CLASSES, 900, p=[0.3, 0.2, 0.5])
+    shift = {"HII": (2.0, 0.0), "PN": (1.0, 1.5), "RG": (-1.5, 0.0)}
+    table = pd.DataFrame(rng.normal(size=(900, 3)), columns=["colour_a", "colour_b", "noise"])
+    table[["colour_a", "colour_b"]] += np.array([shift[label] for label in labels])
+    table.loc[rng.random(900) < 0.2, "colour_b"] = np.nan  # not observed
+    return table.set_index(np.array([f"s{k:03d}" for k in range(900)], object)), labels
+
+
+@pytest.fixture(scope="module")
+def model(sources):
+    return train_boosting(*sources, classes=CLASSES, threads=1, data={"survey": "mock"})
+
+
+def test_classes_are_told_apart_and_missing_bands_borne(sources, model):
+    table, labels = sources
+    found = model.predict(table)
+    assert (found["label"] == labels).mean() > 0.85
+    assert list(found.index) == list(table.index)
+    np.testing.assert_allclose(found[["p_HII", "p_PN", "p_RG"]].sum(axis=1), 1)
+    nothing = model.predict(pd.DataFrame(np.nan, index=["x"], columns=table.columns))
+    assert nothing["probability"].between(0, 1).all() and not nothing["unlike"].any()
+
+
+def test_a_saved_model_predicts_the_same_and_says_what_it_is(sources, model, tmp_path):
+    table, _ = sources
+    model.save(tmp_path / "m")
+    again = load_boosting(tmp_path / "m")
+    pd.testing.assert_frame_equal(model.predict(table), again.predict(table))
+    assert again.card.data["survey"] == "mock" and again.card.recipe["trees"] >= 1
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["card.json", "model.txt"]
+
+
+def test_a_folder_of_something_else_is_refused(model, tmp_path):
+    with pytest.raises(DataError, match="holds no trained model"):
+        load_boosting(tmp_path)
+    (tmp_path / "model.txt").write_text("tree\nnonsense")
+    write_card(tmp_path, model.card)
+    with pytest.raises(DataError, match=r"LightGBM|features"):
+        load_boosting(tmp_path)
+
+
+def test_what_is_far_away_is_flagged(sources, model):
+    table, _ = sources
+    assert model.predict(table)["unlike"].mean() < 0.05
+    assert model.predict(pd.DataFrame([[9.0, 9.0, 0.0]], columns=table.columns))["unlike"].all()
+
+
+def test_probabilities_say_how_often_they_are_right(sources):
+    table, labels = sources
+    half = np.arange(900) < 500
+    found = train_boosting(table[half], labels[half], threads=1).predict(table[~half])
+    right = found["label"] == labels[~half]
+    assert right.mean() == pytest.approx(found["probability"].mean(), abs=0.05)
+    assert right[found["probability"] > 0.95].mean() > 0.93
+
+
+def test_importances_and_contributions(sources, model):
+    table, _ = sources
+    importance = model.importances(table)
+    assert list(importance.index)[-1] == "noise" and importance["gain"].sum() == pytest.approx(1)
+    parts = model.contributions(table.iloc[:7])
+    assert parts.shape == (7, 3, 4)
+    # They add up to the logarithm of the score, but for what the softmax takes off all classes.
+    scores = np.exp(parts.sum(axis=2))
+    np.testing.assert_allclose(
+        scores / scores.sum(axis=1, keepdims=True), model.scores(table.iloc[:7]), rtol=1e-6
+    )
+
+
+def test_the_same_seed_gives_the_same_model(sources):
+    one, two = (train_boosting(*sources, threads=1, seed=3).scores(sources[0]) for _ in range(2))
+    np.testing.assert_array_equal(one, two)
+
+
+def test_splits_keep_groups_and_surveys_apart(sources):
+    table, labels = sources
+    groups = np.arange(900) // 2
+    f1, predictions = repeat_splits(table, labels, groups=groups, count=2, threads=1)
+    assert f1.shape == (2, 4) and f1["ALL"].between(70, 100).all()
+    assert set(predictions["split"]) == {0, 1} and 200 < (predictions["split"] == 0).sum() < 340
+    askap = np.arange(900) >= 800
+    _, predictions = repeat_splits(table, labels, test=askap, count=2, threads=1)
+    assert set(predictions["row"]) == set(range(800, 900))
+    shares = confusion_shares(predictions, CLASSES)
+    np.testing.assert_allclose(shares.sum(axis=1), 100)
+    bins = f1_in_bins(predictions, np.arange(900), [800, 850, 900, 950], CLASSES)
+    assert bins["share"].tolist() == [50, 50, 0] and np.isnan(bins["ALL"].iloc[2])
+
+
+def test_the_scan_looks_at_validation_data_alone(sources):
+    table, labels = sources
+    spoiled = table.copy()
+    spoiled.iloc[700:] = 99.0
+    grid = {"max_depth": (1, 3), "num_leaves": (2, 8), "min_data_in_leaf": (20,)}
+    rows = np.arange(500), np.arange(500, 700)
+    scans = [scan_parameters(given, labels, *rows, grid=grid, threads=1) for given in (table, spoiled)]
+    pd.testing.assert_frame_equal(*scans)
+    assert len(scans[0]) == 3  # a depth of 1 has two leaves
+    assert scans[0]["f1"].is_monotonic_decreasing
+    assert PAPER_BINARY["max_depth"] in GRID["max_depth"]
+
+
+def test_two_groups():
+    assert two_groups(["HII", "QSO", "X", "RG"]).tolist() == ["GAL", "EGAL", "", "EGAL"]
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=300)
+    labels = np.where(x + 0.3 * rng.normal(size=300) > 0, "GAL", "EGAL")
+    two = train_boosting(pd.DataFrame({"x": x}), labels, classes=["GAL", "EGAL"], threads=1)
+    assert two.card.recipe["parameters"] == PAPER_BINARY and two.card.name == "binary"
+    assert two.predict(pd.DataFrame({"x": [-2.0, 2.0]}))["label"].tolist() == ["EGAL", "GAL"]
+
+
+def test_errors_say_what_to_do(sources, model):
+    table, labels = sources
+    with pytest.raises(ParameterError, match="no column noise"):
+        model.predict(table[["colour_a", "colour_b"]])
+    with pytest.raises(ParameterError, match="only HII"):
+        train_boosting(table, ["HII"] * 900)
+    with pytest.raises(ParameterError, match="one label a row"):
+        train_boosting(table, labels[1:])
+    with pytest.raises(ParameterError, match="no number"):
+        train_boosting(table.assign(name="a"), labels)
+    with pytest.raises(ParameterError, match="no row may do both"):
+        train_boosting(table, labels, [0, 1, 2], [2, 3])
