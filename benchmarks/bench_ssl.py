@@ -1,12 +1,19 @@
-"""Compare the self-supervised methods with one small encoder, at an equal budget of views.
+"""Compare the self-supervised methods at an equal budget of views, by default with one small encoder.
 
-Trains each method on mock frames of `models.mockframes`, from where an earlier run was stopped, then prints tables in
-the layout of ssl-benchmark Tables 1 (linear) and 2 (fine-tuned): mock morphologies, MiraBest (confident FR I and FR II,
-folds grouped by sky field) and the human scores of the MGCLS PROTEGE set (folds grouped by map, burnt-in corners
-masked), beside random weights, the frame features and principal components. No real image is ever trained on before.
+Trains each method on mock frames, from where an earlier run was stopped, then prints tables of all that is trained in
+OUT, in the layout of ssl-benchmark Tables 1 (linear) and 2 (fine-tuned): mock morphologies, MiraBest (confident FR I
+and FR II, folds grouped by sky field) and the human scores of the MGCLS PROTEGE set (folds grouped by map, burnt-in
+corners masked), beside random weights, the frame features and principal components. No real image is ever trained on
+before.
 
     python benchmarks/bench_ssl.py OUT --views 1000000
-    python benchmarks/bench_ssl.py OUT --views 1000000 --report
+    python benchmarks/bench_ssl.py OUT --report --fine-epochs 30
+    python benchmarks/bench_ssl.py OUT --frames hulk --methods simclr --views 60000
+    python benchmarks/bench_ssl.py OUT --encoder resnet18 --frames banner     (hours on a CPU: for a GPU)
+
+Frames are `mock` (objects put into mock maps, each seen twice), or those of peculiar-frames from mock maps with its
+augmentations: `hulk` (uncurated: windows that slide over the map), `banner` (curated: centred on extended sources, 1.5
+times as large, no thresholding) and `smart-hulk` (half of the views on the first, then half on the second).
 
 The real data are found through RADIOWIDGETS_REALDATA, else ../shared/data; without them their columns stay empty.
 """
@@ -23,6 +30,7 @@ from typing import NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import keras
 import numpy as np
 import pandas as pd
 
@@ -32,9 +40,12 @@ from radiowidgets.models.encoders import ENCODERS, make_encoder, small, two_look
 from radiowidgets.models.inputs import SIZE, encoder_input
 from radiowidgets.models.mockframes import KINDS, Turned, mock_frames
 from radiowidgets.models.optimizers import make_optimizer, warmup_cosine
-from radiowidgets.models.ssl.base import METHODS, Recipe, make_method, train
+from radiowidgets.models.ssl.base import METHODS, Recipe, make_method, train, train_in_steps
 
 WIDTHS = (24, 32, 64, 128)
+FRAMES = ("mock", "hulk", "banner", "smart-hulk")
+MAP_SIZE, WINDOW = 4096, 256
+EXTENDED = 16  # pixels of the box, three beams: what banner frames are centred on
 MANY_CLASSES_STRENGTH = 0.01  # of the linear layer on mock frames; to choose it would take most of the time
 BATCH = 128
 HEADS = {
@@ -64,19 +75,60 @@ def main() -> None:
     parser.add_argument("--views", type=float, default=1e6, help="views of each method")
     parser.add_argument("--objects", type=int, default=4000, help="mock objects, two looks each")
     parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--frames", default="mock", choices=FRAMES, help="to train on")
+    parser.add_argument("--encoder", default="compared", choices=("compared", *ENCODERS))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fine-epochs", type=int, default=0, help="of fine-tuning; 0 leaves Table 2 out")
     parser.add_argument("--report", action="store_true", help="only print the tables of what is trained")
     args = parser.parse_args()
     ENCODERS["compared"] = functools.partial(small, widths=WIDTHS)
     args.out.mkdir(parents=True, exist_ok=True)
-    looks, _ = make_mocks(args.out / "train", args.objects, args.seed + 1)
-    frames = EachLook(looks, args.seed)
-    recipes = {method: make_recipe(method, len(frames), args.views) for method in args.methods}
     if not args.report:
-        for method, recipe in recipes.items():
-            run(method, recipe, frames, args.out / "runs" / method, args.seed)
-    report(args, recipes, len(frames))
+        for method in args.methods:
+            run(method, args)
+    report(args)
+
+
+def run(method: str, args) -> None:
+    """Train one method to its end, and note how fast."""
+    plain = args.frames == "mock" and args.encoder == "compared"
+    folder = args.out / "runs" / (method if plain else f"{args.frames}-{args.encoder}-{method}")
+    names = ("hulk", "banner") if args.frames == "smart-hulk" else (args.frames,)
+    sets = [make_frames(name, args) for name in names]
+    recipes = [
+        make_recipe(method, args.encoder, name, len(own), args.views / len(sets))
+        for name, own in zip(names, sets, strict=True)
+    ]
+    start = time.perf_counter()
+    if len(sets) == 1:
+        model = make_method(recipes[0], seed=args.seed)
+        losses = train(model, sets[0], recipes[0], folder, seed=args.seed, verbose=2)
+    else:
+        losses = train_in_steps(sets, recipes, folder, seed=args.seed, verbose=2)[1][-1]
+    seconds = time.perf_counter() - start
+    print(f"{folder.name}: {seconds:.0f} s, loss {losses[0]:.4f} -> {losses[-1]:.4f}", flush=True)
+
+
+def make_frames(name: str, args):
+    """Return frames to train on: both looks at each, as frames of their own."""
+    if name == "mock":
+        return EachLook(make_mocks(args.out / "train", args.objects, args.seed + 1)[0], args.seed)
+    path = args.out / f"{name}.npy"
+    if not path.exists():
+        skies = [(survey, args.seed + 10 + k) for survey in ("smgps", "emu") for k in range(2)]
+        looks = [encoder_input(cut(name, rw.simulate(survey, MAP_SIZE, seed))) for survey, seed in skies]
+        np.save(path, np.concatenate(looks))
+    looks = np.load(path)
+    return looks.reshape(-1, *looks.shape[2:])
+
+
+def cut(name: str, sky: rw.SkyMap) -> rw.FrameSet:
+    """Cut one map into hulk or banner frames."""
+    if name == "hulk":
+        return rw.cut_windows(sky, size=WINDOW, step=WINDOW // 2)
+    found = rw.find_sources(sky)
+    side = np.maximum(found["x1"] - found["x0"], found["y1"] - found["y0"])
+    return rw.cut_sources(sky, found[side >= EXTENDED], factor=1.5)
 
 
 class EachLook:
@@ -103,38 +155,42 @@ def make_mocks(stem: Path, count: int, seed: int) -> tuple[np.ndarray, np.ndarra
         return np.load(stem.with_suffix(".npy")), held["kind"]
 
 
-def make_recipe(method: str, frames: int, views: float) -> Recipe:
+def make_recipe(method: str, encoder: str, name: str, frames: int, views: float) -> Recipe:
     epochs = max(round(views / (2 * (frames // BATCH) * BATCH)), 1)
     return Recipe(
-        method, "compared", 3, "none", batch_size=BATCH, epochs=epochs, warmup_epochs=epochs // 10,
-        optimizer="adamw", rate=2e-3, decay=1e-2, options=HEADS[method],
+        method, encoder, 3, "none" if name == "mock" else "peculiar-frames", thresholding=name != "banner",
+        batch_size=BATCH, epochs=epochs, warmup_epochs=epochs // 10, optimizer="adamw", rate=2e-3, decay=1e-2,
+        options=HEADS[method],
     )  # fmt: skip
 
 
-def run(method: str, recipe: Recipe, frames: EachLook, folder: Path, seed: int) -> None:
-    """Train one method to its end, and note how fast."""
-    before = (
-        json.loads((folder / "state.json").read_text())["epoch"] if (folder / "state.json").exists() else 0
-    )
-    print(f"{method}: {recipe.epochs} epochs, {before} done", flush=True)
-    start = time.perf_counter()
-    losses = train(make_method(recipe, seed=seed), frames, recipe, folder, seed=seed, verbose=2)
-    if before < recipe.epochs:
-        seconds = time.perf_counter() - start
-        views = 2 * (recipe.epochs - before) * (len(frames) // BATCH) * BATCH
-        note = {"views": views, "seconds": round(seconds, 1), "views_per_second": round(views / seconds, 1)}
-        (folder / f"speed-{before:05d}.json").write_text(json.dumps(note))
-        print(f"{method}: {note}, loss {losses[0]:.4f} -> {losses[-1]:.4f}", flush=True)
+class Trained(NamedTuple):
+    """An encoder, what it was trained on, and how much of it it has seen."""
+
+    network: keras.Model | None
+    frames: str
+    encoder: str
+    method: str
+    views: int
 
 
-def trained_encoder(recipe: Recipe, folder: Path, seed: int):
-    """Return the encoder of the last checkpoint, and how many epochs it has seen."""
-    state = json.loads((folder / "state.json").read_text())
-    model = make_method(recipe, seed=seed)
-    model.compile(make_optimizer(recipe.optimizer, warmup_cosine(recipe.rate, 2), decay=recipe.decay))
-    model.optimizer.build(model.trainable_variables)
-    model.load_weights(folder / state["weights"])
-    return model.encoder, state["epoch"]
+def all_trained(args) -> dict[str, Trained]:
+    """Return every encoder that was trained in a folder, as of its last checkpoint."""
+    found = {}
+    for folder in sorted((args.out / "runs").iterdir()):
+        steps = sorted(path.parent for path in folder.glob("**/state.json"))
+        if not steps:
+            continue
+        states = [json.loads((step / "state.json").read_text()) for step in steps]
+        recipe = Recipe(**states[-1]["recipe"])
+        model = make_method(recipe, seed=args.seed)
+        model.compile(make_optimizer(recipe.optimizer, warmup_cosine(recipe.rate, 2), decay=recipe.decay))
+        model.optimizer.build(model.trainable_variables)
+        model.load_weights(steps[-1] / states[-1]["weights"])
+        frames = folder.name.partition(f"-{recipe.encoder}-")[0] if "-" in folder.name else "mock"
+        views = sum(2 * state["epoch"] * (state["frames"] // BATCH) * BATCH for state in states)
+        found[folder.name] = Trained(model.encoder, frames, recipe.encoder, recipe.method, views)
+    return found
 
 
 # ------------------------------------------------------------------------------------
@@ -270,23 +326,26 @@ def accuracy(table: pd.DataFrame) -> str:
     )
 
 
-def report(args, recipes: dict[str, Recipe], trained_on: int) -> None:
-    """Print the tables, and write them."""
+def report(args) -> None:
+    """Print the tables, and write them; what an earlier report has found is read."""
     sets, rated = gather(args)
-    encoders = {"random weights": (make_encoder("compared", 3, seed=args.seed), 0)}
-    for method, recipe in recipes.items():
-        if (args.out / "runs" / method / "state.json").exists():
-            encoders[method] = trained_encoder(recipe, args.out / "runs" / method, args.seed)
-    rows, tuned = [], []
-    for name in [*OTHERS, *(method for method in recipes if method in encoders)]:
-        network, epochs = encoders.get(name, (None, 0))
-        row = {"Method": name, "views": f"{2 * epochs * (trained_on // BATCH) * BATCH:,}" if network else ""}
-        rows.append(row | judge(name, network, sets, rated))
-        print(rows[-1], flush=True)
-        if args.fine_epochs and network is not None:
-            about = f"{name}, {epochs} epochs, seed {args.seed}, fine-tuned {args.fine_epochs}"
-            tuned.append({"Method": name} | fine_tuned(network, sets, args.fine_epochs, args.out, about))
-            print(tuned[-1], flush=True)
+    cells = {"random weights": Trained(make_encoder("compared", 3, seed=args.seed), "", "compared", "", 0)}
+    cells |= {name: Trained(None, "", "", "", 0) for name in OTHERS[1:]} | all_trained(args)
+    tuned = {name: {"Frames": cell.frames, "Encoder": cell.encoder, "Method": cell.method or name}
+             for name, cell in cells.items() if cell.network is not None and args.fine_epochs}  # fmt: skip
+    for key in reversed(sets):
+        for name, row in tuned.items():
+            about = (
+                f"{name}, {cells[name].views} views, seed {args.seed}, fine-tuned {args.fine_epochs}, {key}"
+            )
+            work = functools.partial(fine_tuned, cells[name].network, key, sets[key], args.fine_epochs)
+            row.update(kept(args.out, about, work))
+    rows = []
+    for name, cell in cells.items():
+        row = {"Frames": cell.frames, "Encoder": cell.encoder, "Method": cell.method or name}
+        row["views"] = f"{cell.views:,}" if cell.method else ""
+        about = f"{name}, {cell.views} views, seed {args.seed}"
+        rows.append(row | kept(args.out, about, functools.partial(judge, name, cell.network, sets, rated)))
     if rated is not None:
         rows.append({"Method": "published BYOL features"} | score_fit(rated.published, rated))
     text = [
@@ -295,7 +354,7 @@ def report(args, recipes: dict[str, Recipe], trained_on: int) -> None:
         "", "Table 1, linear evaluation", "", as_text(rows),
     ]  # fmt: skip
     if tuned:
-        text += ["", f"Table 2, fine-tuned for {args.fine_epochs} epochs", "", as_text(tuned)]
+        text += ["", f"Table 2, fine-tuned for {args.fine_epochs} epochs", "", as_text(list(tuned.values()))]
     (args.out / "tables.md").write_text("\n".join(text) + "\n", encoding="utf-8")
     print("\n".join(text))
 
@@ -340,21 +399,24 @@ def judge(name: str, network, sets: dict[str, Labelled], rated: Rated | None) ->
     return row
 
 
-def fine_tuned(network, sets: dict[str, Labelled], epochs: int, out: Path, about: str) -> dict[str, str]:
-    """Return a row of Table 2; what an earlier run has found is read."""
-    row, path = {}, out / "fine-tuned.json"
-    for key, held in sets.items():
+def fine_tuned(network, key: str, held: Labelled, epochs: int) -> dict[str, str]:
+    """Return the accuracy of an encoder that learns on in each fold."""
+    make = evaluate.FineTuning(two_looks(network, SIZE), epochs=epochs, batch_size=64)
+    return {key: accuracy(evaluate.cross_validate(held.looks, held.labels, held.groups, method=make)[0])}
+
+
+def kept(out: Path, name: str, work) -> dict[str, str]:
+    """Return what some work gives, or what it gave before."""
+    path = out / "found.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    if name not in known:
+        start = time.perf_counter()
+        found = work()
         known = json.loads(path.read_text()) if path.exists() else {}
-        name = f"{about}, {key}"
-        if name not in known:
-            start = time.perf_counter()
-            make = evaluate.FineTuning(two_looks(network, SIZE), epochs=epochs, batch_size=64)
-            table, _ = evaluate.cross_validate(held.looks, held.labels, held.groups, method=make)
-            known[name] = accuracy(table)
-            path.write_text(json.dumps(known, indent=1))
-            print(f"{name}: {known[name]}, {time.perf_counter() - start:.0f} s", flush=True)
-        row[key] = known[name]
-    return row
+        known[name] = found
+        path.write_text(json.dumps(known, indent=1, ensure_ascii=False))
+        print(f"{name}: {found}, {time.perf_counter() - start:.0f} s", flush=True)
+    return known[name]
 
 
 def as_text(rows: list[dict[str, str]]) -> str:

@@ -11,11 +11,14 @@ import keras
 import numpy as np
 import pytest
 
+import radiowidgets as rw
+from radiowidgets.data.recipes import three_channels
 from radiowidgets.errors import ParameterError, RunError
 from radiowidgets.models.encoders import ENCODERS, small
 from radiowidgets.models.ssl.base import (
     METHODS,
     RECIPES,
+    STEPS,
     Batches,
     Recipe,
     follow,
@@ -23,6 +26,7 @@ from radiowidgets.models.ssl.base import (
     make_projector,
     make_teacher,
     train,
+    train_in_steps,
 )
 from radiowidgets.models.ssl.simclr import nt_xent
 
@@ -131,6 +135,103 @@ def test_recipes_are_those_of_the_papers():
     assert rates == {"simclr": 1.2, "byol": 1.2, "dino": 0.016, "wmse": 0.002, "swav": 1.2, "all4one": 1.0}
     with pytest.raises(ParameterError, match="method is 'moco'"):
         make_method(TINY.but(method="moco"))
+
+
+@pytest.fixture
+def eager():
+    """Run step by step: for a few steps, TensorFlow's graphs take longer to make than to run."""
+    if keras.config.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.mark.parametrize(("encoder", "dtype"), [("resnet18", "mixed_bfloat16"), ("resnet50", "float32")])
+def test_an_epoch_of_a_resnet_by_its_paper(encoder, dtype, frames, eager):
+    plan = RECIPES["ssl-benchmark-simclr"].but(
+        encoder=encoder, dtype=dtype, batch_size=4, epochs=1, warmup_epochs=0, accumulate=2
+    )
+    model = make_method(plan)
+    outputs = model.outputs(model.views(frames[:4]), True)
+    expected = nt_xent_by_loops(*(np.asarray(out) for out in outputs), 0.2)
+    assert float(model.contrast(outputs)) == pytest.approx(expected, abs=1e-4)
+    before = [np.asarray(weight) for weight in model.trainable_variables]
+    losses = train(model, frames[:8], plan)
+    assert len(losses) == 1 and np.isfinite(losses[0])
+    for weight, old in zip(model.trainable_variables, before, strict=True):
+        assert weight.dtype == "float32" and np.isfinite(weight).all(), weight.path
+        assert not np.array_equal(weight, old), weight.path
+
+
+def test_float16_scales_its_loss_and_learns(frames, eager):
+    plan = TINY.but(augmentation="none", dtype="mixed_float16", epochs=10)
+    model = make_method(plan)
+    losses = train(model, np.stack([frames, np.clip(frames + 0.02, 0, 1)], 1), plan)
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert losses[-1] < losses[0] - 0.1
+
+
+def test_accumulated_gradients_move_the_weights_once_and_outlive_a_stop(frames, tmp_path, eager):
+    plan = TINY.but(augmentation="none", batch_size=16, epochs=4, warmup_epochs=0, accumulate=2)
+    whole = make_method(plan)
+    start = np.asarray(whole.encoder.weights[0])
+    train(whole, frames, plan)
+    half = make_method(plan)
+    train(half, frames, plan, tmp_path, stop_after=1)
+    assert np.array_equal(np.asarray(half.encoder.weights[0]), start), "one batch of two"
+    resumed = make_method(plan)
+    train(resumed, frames, plan, tmp_path)
+    assert np.array_equal(np.asarray(resumed.encoder.weights[0]), np.asarray(whole.encoder.weights[0]))
+    assert not np.array_equal(np.asarray(resumed.encoder.weights[0]), start)
+
+
+@pytest.fixture(scope="module")
+def hulk_and_banner():
+    """Blind and source-centred frames of one mock map, as small networks like them."""
+    sky = rw.simulate("smgps", size=512, seed=4, blank=0.0)
+    found = rw.find_sources(sky)
+    hulk = rw.cut_windows(sky, size=128, step=128)
+    banner = rw.cut_sources(sky, found.nlargest(16, "radius"), factor=1.5)
+    parts = [three_channels(frame.pixels[None], size=32) for frame in banner]
+    return three_channels(hulk.pixels(range(len(hulk))), size=32), np.concatenate(parts)
+
+
+def test_two_steps_go_on_from_each_other(hulk_and_banner, tmp_path, eager):
+    hulk, banner = STEPS["smart-hulk"]
+    assert (hulk.epochs, banner.epochs) == (100, 500) and hulk.encoder == banner.encoder == "resnet18"
+    assert hulk.thresholding and not banner.thresholding
+    options = {"projector": (16, 8), "temperature": 0.1}
+    small_ones = [
+        plan.but(encoder="tiny", batch_size=8, epochs=2, warmup_epochs=0, options=options)
+        for plan in STEPS["smart-hulk"]
+    ]
+    model, losses = train_in_steps(hulk_and_banner, small_ones, tmp_path)
+    assert [len(own) for own in losses] == [2, 2]
+    first = make_method(small_ones[0])
+    assert train(first, hulk_and_banner[0], small_ones[0]) == losses[0]
+    second = make_method(small_ones[1])
+    second.set_weights(first.get_weights())
+    assert train(second, hulk_and_banner[1], small_ones[1]) == losses[1], (
+        "it begins where the first step ended"
+    )
+    again, same = train_in_steps(hulk_and_banner, small_ones, tmp_path)
+    assert same == losses
+    for one, two in zip(model.weights, again.weights, strict=True):
+        assert np.array_equal(np.asarray(one), np.asarray(two)), one.path
+    with pytest.raises(ParameterError, match="2 sets of frames for 1 recipes"):
+        train_in_steps(hulk_and_banner, small_ones[:1])
+    with pytest.raises(ParameterError, match="different networks"):
+        train_in_steps(hulk_and_banner, [small_ones[0], small_ones[1].but(encoder="small")])
+
+
+def test_a_second_step_counts_its_own_steps(frames, eager):
+    plan = TINY.but(method="byol", augmentation="none", epochs=1, warmup_epochs=0)
+    model, _ = train_in_steps([frames, frames], [plan, plan])
+    assert float(model.step) == 2 == model.total_steps
 
 
 FORWARD = """

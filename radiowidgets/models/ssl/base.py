@@ -25,12 +25,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import layers, ops
 
-from radiowidgets.errors import check_one_of
+from radiowidgets.errors import ParameterError, check_one_of
 from radiowidgets.models.augment import pipeline
 from radiowidgets.models.encoders import make_encoder
 from radiowidgets.models.optimizers import LARS_BATCH, make_optimizer, warmup_cosine
@@ -309,7 +310,7 @@ def train(
     optimizer = make_optimizer(recipe.optimizer, schedule, decay=recipe.decay, accumulate=recipe.accumulate)
     if (
         recipe.dtype == "mixed_float16"
-    ):  # else small gradients vanish; Keras looks at the outer model's dtype alone
+    ):  # small gradients would vanish; Keras sees the outer model's dtype alone
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     model.total_steps = len(data) * recipe.epochs
     model.compile(optimizer=optimizer)
@@ -318,6 +319,65 @@ def train(
     begun = {"initial_epoch": training.epochs, "callbacks": training.callbacks}
     model.fit(data, epochs=last, **begun, shuffle=False, verbose=verbose)
     return list(training.history.get("loss", []))
+
+
+def train_in_steps(
+    frames: Sequence[Any],
+    recipes: Sequence[Recipe],
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    seed: int = 0,
+    verbose: int = 0,
+) -> tuple[SelfSupervised, list[list[float]]]:
+    """Train on one set of frames after another, each step from the weights that the one before ended with.
+
+    peculiar-frames section 2.4 trains its smart_hulk encoder so: first on blind frames of the whole map, then on
+    frames centred on sources. Rate, epochs and the other schedules start anew at each step.
+
+    Parameters
+    ----------
+    frames, recipes
+        As many of each. Recipes of one method and encoder; see `STEPS`.
+    folder
+        Where checkpoints are kept, a folder ``step-1``, ``step-2`` for each step; what was stopped goes on.
+    seed, verbose
+        See `train`.
+
+    Returns
+    -------
+    model : SelfSupervised
+        With the weights of the last step.
+    losses : list of lists of float
+        Of each step, see `train`.
+
+    Raises
+    ------
+    ParameterError
+        If there are not as many sets as recipes, or a step trains another network than the one before.
+    """
+    if not recipes or len(frames) != len(recipes):
+        raise ParameterError(f"{len(frames)} sets of frames for {len(recipes)} recipes; give one set a step.")
+    networks = [(plan.method, plan.encoder, plan.channels, plan.options) for plan in recipes]
+    if any(network != networks[0] for network in networks):
+        raise ParameterError(
+            "the steps train different networks; give recipes of one method, encoder, number of channels and options."
+        )
+    model, losses = make_method(recipes[0], seed=seed), []
+    for number, (own, plan) in enumerate(zip(frames, recipes, strict=True), 1):
+        if number > 1:
+            model = _taken_over(plan, model, seed)
+        place = None if folder is None else Path(folder) / f"step-{number}"
+        losses.append(train(model, own, plan, place, seed=seed, verbose=verbose))
+    return model, losses
+
+
+def _taken_over(recipe: Recipe, before: SelfSupervised, seed: int) -> SelfSupervised:
+    """Return a new model with all weights of another but its count of steps."""
+    model = make_method(recipe, seed=seed)
+    for new, old in zip(model.weights, before.weights, strict=True):
+        if old.name != "step":
+            new.assign(old)
+    return model
 
 
 def make_method(recipe: Recipe, *, seed: int = 0) -> SelfSupervised:
