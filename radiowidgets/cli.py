@@ -89,6 +89,9 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument("--min-interest", type=float, metavar="N", help="only frames rated at least N")
     export.add_argument("--top", type=int, metavar="N", help="only the first N frames")
     export.add_argument("--query", metavar="TEXT", help="only frames of which it is true")
+    export.add_argument(
+        "--objects", action="store_true", help="one row an object, overlapping frames of it merged"
+    )
     export.set_defaults(call=export_run)
 
     data = commands.add_parser(
@@ -221,8 +224,10 @@ def export_run(options: argparse.Namespace) -> None:
 
     run = Run.open(options.run)
     which = {"min_interest": options.min_interest, "top": options.top, "query": options.query}
-    path = run.export(options.output, options.format, **which)
-    what = f"{len(run.selection(**which))} of {len(run)} frames"
+    path = run.export(options.output, options.format, **which, objects=options.objects)
+    chosen = run.selection(**which)
+    what = f"the objects of {len(chosen)}" if options.objects else f"{len(chosen)} of {len(run)}"
+    what = f"{what} frames"
     print(f"wrote {'a summary' if path.suffix == '.md' else what} to {path}")
 
 

@@ -58,18 +58,19 @@ def format_of(path: str | os.PathLike[str], format: str | None = None) -> str:
 def write_table(
     table: pd.DataFrame, path: str | os.PathLike[str], format: str | None = None, frames: Any = None
 ) -> Path:
-    """Write a table of frames to a file that other tools open.
+    """Write a table of frames, or of objects, to a file that other tools open.
 
     Parameters
     ----------
     table : DataFrame
-        One row a frame, with a column ``frame_id``.
+        One row a frame, with a column ``frame_id``; or one row an object, as of `Run.objects`.
     path : path
         Where to write.
     format : {"csv", "parquet", "votable", "ds9", "moc"}, optional
         Default: by the suffix, see `FORMATS`.
-    frames : FrameSet
-        Needed by "ds9" and "moc": the frames that the rows speak of.
+    frames : FrameSet, optional
+        Needed by "ds9" and "moc": the frames that the rows speak of. Without them each row is a circle round its
+        position, of its ``size``.
 
     Raises
     ------
@@ -82,8 +83,8 @@ def write_table(
         "csv": lambda: guard_formulas(table).to_csv(index=False),
         "parquet": lambda: table.to_parquet(index=False),
         "votable": lambda: _votable(table),
-        "ds9": lambda: _ds9(table, frames),
-        "moc": lambda: _moc(table, frames),
+        "ds9": lambda: _ds9_circles(table) if frames is None else _ds9(table, frames),
+        "moc": lambda: _moc_circles(table) if frames is None else _moc(table, frames),
     }
     check_one_of("format", chosen, writers)
     content = writers[chosen]()
@@ -172,7 +173,7 @@ def _votable(table: pd.DataFrame) -> bytes:
         else:
             columns[name] = column.fillna("").astype(str).to_numpy(dtype=str)
     votable = Table(columns)
-    for name, unit in UNITS.items():
+    for name, unit in {**UNITS, **getattr(table, "units", {})}.items():
         if name in votable.colnames:
             votable[name].unit = unit
     buffer = io.BytesIO()
@@ -181,8 +182,6 @@ def _votable(table: pd.DataFrame) -> bytes:
 
 
 def _rows_of(table: pd.DataFrame, frames: Any) -> np.ndarray:
-    if frames is None:
-        raise ParameterError("Writing regions needs the frames; give frames=.")
     return np.array([frames.index_of(frame_id) for frame_id in table["frame_id"]], dtype=np.int64)
 
 
@@ -198,8 +197,6 @@ def _to_sky(frames: Any, codes: np.ndarray, x: np.ndarray, y: np.ndarray) -> tup
 
 def _moc(table: pd.DataFrame, frames: Any) -> bytes:
     """The sky that the frames cover, as a FITS file (IVOA MOC 2.0), in cells of at most 1/16 of a frame."""
-    import io
-
     from astropy.coordinates import angular_separation
     from mocpy import MOC
 
@@ -221,11 +218,47 @@ def _moc(table: pd.DataFrame, frames: Any) -> bytes:
         ra, dec = ra[there], dec[there]
         low, high = (np.radians([ra[:, k], dec[:, k]]) for k in (0, 3 * _JOINED))  # of the left edges
         side = np.degrees(np.median(angular_separation(*low, *high)))
-        order = int(np.clip(np.ceil(np.log2(_CELL_0 * _CELLS / max(side, 1e-9))), *_ORDERS))
+        order = _order_of(side)
         mocs = MOC.from_polygons(
             [axis for both in zip(ra, dec, strict=True) for axis in both], max_depth=order
         )
         moc = mocs[0].union(*mocs[1:]) if len(mocs) > 1 else mocs[0]
+    return _moc_file(moc)
+
+
+def _moc_circles(table: pd.DataFrame) -> bytes:
+    """The sky that objects cover; one without a size covers the cell that it lies in."""
+    from astropy import units as u
+    from astropy.coordinates import Latitude, Longitude
+    from mocpy import MOC
+
+    ra, dec, radius = (table[name].to_numpy(np.float64) for name in ("ra", "dec", "size"))
+    there = np.isfinite(ra + dec)
+    if not there.all():
+        warnings.warn(
+            f"{int((~there).sum())} of {len(table)} objects have no sky coordinates and are not in the MOC.",
+            stacklevel=4,
+        )
+    if not there.any():
+        return _moc_file(MOC.new_empty(max_depth=_ORDERS[0]))
+    radius = np.maximum(np.nan_to_num(radius[there]) / 7200, 1 / 3600)
+    cones = MOC.from_cones(
+        lon=Longitude(ra[there] * u.deg),
+        lat=Latitude(dec[there] * u.deg),
+        radius=radius * u.deg,
+        max_depth=_order_of(2 * float(np.median(radius))),
+    )
+    return _moc_file(cones[0].union(*cones[1:]) if len(cones) > 1 else cones[0])
+
+
+def _order_of(side: float) -> int:
+    """The order of cells of which 16 lie along `side` degrees."""
+    return int(np.clip(np.ceil(np.log2(_CELL_0 * _CELLS / max(side, 1e-9))), *_ORDERS))
+
+
+def _moc_file(moc: Any) -> bytes:
+    import io
+
     buffer = io.BytesIO()
     moc.serialize(format="fits").writeto(buffer)
     return buffer.getvalue()
@@ -262,6 +295,22 @@ def _ds9(table: pd.DataFrame, frames: Any) -> str:
         system, a, b, digits = ("icrs", ra[k], dec[k], 7) if on_sky[k] else ("image", x[k] + 1, y[k] + 1, 2)
         corners = ",".join(f"{value:.{digits}f}" for point in zip(a, b, strict=True) for value in point)
         lines.append(f"{system}; polygon({corners}) # text={{{_region_text(f'{frame_id} {given}'.strip())}}}")
+    return "\n".join(lines) + "\n"
+
+
+def _ds9_circles(table: pd.DataFrame) -> str:
+    """One circle an object, a point where it has no size: on the sky, else in pixels of its map (from 1)."""
+    lines = ["# Region file format: DS9"]
+    for row in table.to_dict("records"):
+        text = (
+            f" # text={{{_region_text(' '.join(str(row[name]) for name in ('name', 'tags') if row[name]))}}}"
+        )
+        if not np.isfinite(row["ra"] + row["dec"]):
+            lines.append(f"image; point({row['x'] + 1:.2f},{row['y'] + 1:.2f}){text}")
+        elif np.isfinite(row["size"]):
+            lines.append(f'icrs; circle({row["ra"]:.7f},{row["dec"]:.7f},{row["size"] / 2:.2f}"){text}')
+        else:
+            lines.append(f"icrs; point({row['ra']:.7f},{row['dec']:.7f}){text}")
     return "\n".join(lines) + "\n"
 
 

@@ -23,6 +23,7 @@ import radiowidgets
 from radiowidgets.data.frames import FrameSet
 from radiowidgets.data.headers import pixel_coordinates
 from radiowidgets.data.matches import Positions
+from radiowidgets.data.noted import NotedTable
 from radiowidgets.data.query import Words, match
 from radiowidgets.errors import FrameError, ParameterError, RunError
 from radiowidgets.exchange.pictures import write_cutouts, write_sheet
@@ -60,6 +61,7 @@ from radiowidgets.run.files import (
     versions,
     write_whole,
 )
+from radiowidgets.run.outputs import objects_of
 
 HIGHEST_INTEREST = 5
 CHUNK = 2048  # frames in one step of a build: belongs to the run, not to the workers
@@ -363,6 +365,7 @@ class Run:
         top: int | None = None,
         frames: Any = None,
         query: str | None = None,
+        objects: bool = False,
     ) -> Path:
         """Write the frames in rank order, or some of them, for other tools.
 
@@ -386,6 +389,8 @@ class Run:
         format : str, optional
         min_interest, top, frames, query
             Which frames, see `selection`.
+        objects : bool
+            Write one row (circle, file, thumbnail) an object, see `objects`, instead of one a frame.
 
         Returns
         -------
@@ -398,13 +403,15 @@ class Run:
             with drafted(path) as draft:
                 draft.write_text(self.summary(), "utf-8")
             return path
-        table = self.selection(min_interest=min_interest, top=top, frames=frames, query=query)
-        if chosen not in ("ds9", "moc"):
+        which = {"min_interest": min_interest, "top": top, "frames": frames, "query": query}
+        table = self.objects(**which) if objects else self.selection(**which)
+        if chosen not in ("ds9", "moc") and not objects:
             table = self._described(table)
         if chosen == "sheet":
             some = f"{len(table)} of {len(self)}" if len(table) < len(self) else f"{len(table)}"
-            which = f" where {query}" if query else ""
-            subtitle = f"{some} frames of {', '.join(self.frames.map_names)}, in rank order{which}"
+            some = f"{len(table)} objects" if objects else f"{some} frames"
+            where = f" where {query}" if query else ""
+            subtitle = f"{some} of {', '.join(self.frames.map_names)}, in rank order{where}"
             return write_sheet(
                 table, path, self.frames, title=self.name, subtitle=subtitle, schema=self.schema
             )
@@ -415,7 +422,33 @@ class Run:
                 "ranking": str(self.about.get("ranking", {}).get("method", "given")),
             }
             return write_cutouts(table, path, self.frames, about)
-        return write_table(table, path, chosen, self.frames)
+        return write_table(table, path, chosen, None if objects else self.frames)
+
+    def objects(
+        self,
+        *,
+        min_interest: float | None = None,
+        top: int | None = None,
+        frames: Any = None,
+        query: str | None = None,
+    ) -> NotedTable:
+        """Return what frames show, each object once: overlapping frames of one object are one row.
+
+        Parameters
+        ----------
+        min_interest, top, frames, query
+            Which frames, see `selection`; default: all, some 10 ms each.
+
+        Returns
+        -------
+        NotedTable
+            One row an object, in the order of the best frame of each; units in `units`. Columns: name (IAU), ra, dec,
+            map, x, y, size, area, flux, snr, cut as of `radiowidgets.ranking.objects.find_objects`; frame_id (the
+            frame that shows it best), rank and score (of its first frame), frames (their number), members (their
+            ids, joined by ``;``), tags and notes of all, interest (the highest).
+        """
+        which = {"min_interest": min_interest, "top": top, "frames": frames, "query": query}
+        return objects_of(self, self._described(self.selection(**which)))
 
     def _described(self, table: pd.DataFrame) -> pd.DataFrame:
         """Add what is exported of each frame beside its row: notes, the brightest place, a name after it."""

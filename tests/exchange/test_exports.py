@@ -163,6 +163,55 @@ def test_frames_without_coordinates_are_told_of(bare, tmp_path):
     assert table["name"].isna().all() and table["peak_ra"].isna().all() and len(table) == 12
 
 
+# ------------------------------------------------------------ objects
+
+
+def test_objects_carry_what_is_said_of_all_their_frames(run):
+    table = run.objects()
+    ring = run.objects(query="rank <= 40").query("area > 3000")
+    assert len(ring) == 1 and len(table) < len(run)
+    (row,) = ring.to_dict("records")
+    assert np.hypot(row["x"] - 0.7 * 320, row["y"] - 0.3 * 256) * 2 < 12  # where the ring is, within a beam
+    assert row["name"] == iau_name(row["ra"], row["dec"]) and row["frames"] == len(row["members"].split(";"))
+    assert sorted(";".join(table["members"]).split(";")) == sorted(run.frames.frame_ids)
+    first, second = run.selection(top=2)["frame_id"]
+    said = table[[first in members.split(";") for members in table["members"]]].iloc[0]
+    assert said["interest"] == 5 and "PECULIAR" in said["tags"].split(";") and said["note"] == "=jet?\nnorth"
+    assert said["rank"] == 1 and said["score"] == run.scores["score"].max()
+    other = table[[second in members.split(";") for members in table["members"]]].iloc[0]
+    assert "ARTEFACT" in other["tags"].split(";")
+    assert run.objects(min_interest=4)["members"].tolist() == [first]
+    assert not len(run.objects(top=0)) and list(run.objects(top=0).columns) == list(table.columns)
+
+
+def test_objects_are_written_as_circles_tables_and_pictures(run, bare, tmp_path):
+    from mocpy import MOC
+
+    table = run.objects(top=20)
+    again = Table.read(run.export(tmp_path / "o.vot", top=20, objects=True), format="votable")
+    assert (
+        len(again) == len(table) and str(again["size"].unit) == "arcsec" and str(again["flux"].unit) == "Jy"
+    )
+    np.testing.assert_allclose(again["ra"], table["ra"])
+    csv = pd.read_csv(run.export(tmp_path / "o.csv", top=20, objects=True))
+    assert list(csv["name"]) == list(table["name"]) and csv["note"].iloc[0].startswith("'=")
+    regions = Regions.read(str(run.export(tmp_path / "o.reg", top=20, objects=True)), format="ds9")
+    assert len(regions) == len(table)
+    circle = next(region for region in regions if hasattr(region, "radius"))
+    row = table[table["size"].notna()].iloc[0]
+    assert circle.radius.to_value("arcsec") == pytest.approx(row["size"] / 2, abs=0.01)
+    assert circle.center.ra.deg == pytest.approx(row["ra"], abs=1e-6)
+    moc = MOC.from_fits(run.export(tmp_path / "o.fits", top=20, objects=True))
+    assert moc.contains_lonlat(table["ra"].to_numpy() * u.deg, table["dec"].to_numpy() * u.deg).all()
+    assert moc.sky_fraction < MOC.from_fits(run.export(tmp_path / "f.fits", top=20)).sky_fraction
+    assert Image.open(run.export(tmp_path / "o.png", top=20, objects=True)).width > 200
+    with zipfile.ZipFile(run.export(tmp_path / "o.zip", top=20, objects=True)) as archive:
+        assert len(archive.namelist()) == len(table)
+    with pytest.warns(UserWarning, match="12 of 12 objects have no sky"):
+        assert MOC.from_fits(bare.export(tmp_path / "none.fits", objects=True)).empty()
+    assert "image; point" in bare.export(tmp_path / "none.reg", objects=True).read_text()
+
+
 # ------------------------------------------------------------ cutouts
 
 
@@ -260,6 +309,9 @@ def test_strange_text_and_shapes_are_drawn(tmp_path):
 
 
 def test_the_command_line_writes_every_format(run, tmp_path, capsys):
+    assert cli.main(["export", str(run.path), "-o", str(tmp_path / "o.csv"), "--objects", "--top", "9"]) == 0
+    assert len(pd.read_csv(tmp_path / "o.csv")) == len(run.objects(top=9))
+    assert "objects" in capsys.readouterr().out
     for name in ("a.csv", "a.reg", "a.fits", "a.zip", "a.png", "a.md"):
         arguments = [
             "export",
