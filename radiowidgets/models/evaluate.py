@@ -378,12 +378,21 @@ def confusion(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
     return table.rename_axis(index="label", columns="taken for")
 
 
-def suspected_mislabels(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
+def suspected_mislabels(labels: ArrayLike, probabilities: ArrayLike, *, every: bool = False) -> pd.DataFrame:
     """Return frames whose label is probably wrong, the surest first: confident learning.
 
     Northcutt, Jiang & Chuang (2021), JAIR 70, 1373: a frame is suspected if the out-of-fold probability of some other
     class reaches that class's threshold, the mean probability of it among frames that carry it, and that of its own
     label is below its own. peculiar-frames Figure A.1 shows such frames of RGZ.
+
+    Parameters
+    ----------
+    labels : (n,)
+    probabilities : (n, classes)
+        Out of fold, of `cross_validate`.
+    every : bool
+        Whether the frames that are not suspected follow, the least confident first, with the likeliest other class as
+        suggestion.
 
     Returns
     -------
@@ -400,8 +409,13 @@ def suspected_mislabels(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataF
     rival[rows, given] = -np.inf
     best = np.argmax(rival, axis=1)
     sure = rival[rows, best]
-    wrong = np.flatnonzero((sure > own) & (own < limit[given]))
-    wrong = wrong[np.argsort(own[wrong] - sure[wrong], kind="stable")]
+    suspected = (sure > own) & (own < limit[given])
+    if every:
+        others = probabilities.copy()
+        others[rows, given] = -np.inf
+        best = np.where(suspected, best, np.argmax(others, axis=1))
+        sure = probabilities[rows, best]
+    wrong = np.lexsort((own - sure, ~suspected))[: len(rows) if every else int(suspected.sum())]
     return pd.DataFrame(
         {
             "index": wrong,

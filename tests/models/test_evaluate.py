@@ -94,6 +94,10 @@ def test_wrong_labels_are_found_and_counted(clouds):
     row = found.set_index("index").loc[3]
     assert row["label"] == "double" and row["suggested"] == "bent"
     assert row["probability"] < row["suggested_probability"]
+    every = evaluate.suspected_mislabels(given, probabilities, every=True)
+    assert sorted(every["index"]) == list(range(180))
+    pd.testing.assert_frame_equal(every[: len(found)], found)
+    assert (every["label"] != every["suggested"]).all()
     table = evaluate.confusion(given, probabilities)
     assert table.to_numpy().sum() == 180 and table.loc["bent", "bent"] > 50
     assert list(table.index) == list(table.columns) == ["bent", "double", "point"]
