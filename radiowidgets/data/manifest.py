@@ -34,6 +34,7 @@ LOADERS = {
     "simulate": "a mock sky, rw.simulate(name)",
     "map": "one map, rw.SkyMap.open(path)",
     "table": "one catalogue, rw.read_catalogue(path)",
+    "rgz": "the sources of Radio Galaxy Zoo, radiowidgets.data.rgz.read_rgz(path)",
     "none": "the paths alone",
 }
 
@@ -457,11 +458,15 @@ def load(name: str, file: str | None = None, **options: Any) -> Any:
     name : str
         A dataset of the manifest of the package.
     file : str, optional
-        Which of its files; needed where there are several.
+        Which of its files; needed where there are several. Of a dataset that is got by hand: the path of the file.
     **options
         Given to the loader, see `LOADERS`: for instance ``size`` and ``seed`` of a mock sky.
     """
     dataset = read_manifest()[name]
+    if dataset.state == "by hand" and file is not None:
+        if not Path(file).is_file():
+            raise DataError(f"there is no file {file}; how to get {name}: {dataset.where}")
+        return Path(file) if dataset.loader == "none" else _loader(dataset.loader)(file, **options)
     if dataset.loader == "simulate":
         from radiowidgets.data.simulate import simulate
 
@@ -482,6 +487,10 @@ def _loader(loader: str) -> Callable[..., Any]:
         from radiowidgets.data.maps import SkyMap
 
         return SkyMap.open
+    if loader == "rgz":
+        from radiowidgets.data.rgz import read_rgz
+
+        return read_rgz
     from radiowidgets.data.catalogues import read_catalogue
 
     return read_catalogue

@@ -473,6 +473,19 @@ def test_by_hand_says_where_to_ask():
         assert manifest[name].where in str(caught.value)
 
 
+def test_what_was_got_by_hand_is_read_by_its_loader(tmp_path):
+    path = tmp_path / "static_rgz_flat.csv"
+    path.write_text(
+        "rgz_name,radio.ra,radio.dec,consensus.radio_level,radio.number_components,radio.number_peaks,"
+        "radio.max_angular_extent\nRGZJ1,10,0,0.7,1,2,20\nRGZJ2,20,0,0.5,1,1,20\n"
+    )
+    assert list(data.load("rgz", str(path))["class"]) == ["1C-2P"]
+    assert len(data.load("rgz", str(path), consensus=0.5)) == 2
+    assert data.load("simclr-weights", str(path)) == path
+    with pytest.raises(DataError, match=r"no file nowhere\.csv; how to get rgz: .*read_rgz"):
+        data.load("rgz", "nowhere.csv")
+
+
 def test_reading_the_manifest_needs_neither_network_nor_heavy_imports():
     code = "import sys; from radiowidgets.data.manifest import read_manifest; read_manifest();"
     code += "print(*{'astropy', 'numba', 'requests', 'pooch'} & set(sys.modules))"
