@@ -239,6 +239,11 @@ def fit_ratings(spread: np.ndarray, ratings: np.ndarray, seed: int) -> tuple[For
     return Forest.grow(spread, target, seed=seed), Linear(ridge.coef_, ridge.intercept_)
 
 
+def predict_interest(models: Sequence[Any], spread: np.ndarray) -> np.ndarray:
+    """Return the interest (0-5) that models expect of rows (k, d), their mean."""
+    return HIGHEST * np.mean([model.predict(spread) for model in models], axis=0)
+
+
 def weight_of_ratings(ratings: int, frames: int) -> float:
     """Return how much so many ratings count beside the first order: half at first, later all."""
     full = max(10.0, min(FULL_WEIGHT, 0.1 * frames))

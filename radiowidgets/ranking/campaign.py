@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from radiowidgets.errors import ParameterError
-from radiowidgets.ranking.active import HIGHEST
+from radiowidgets.labels.progress import Estimate, forecast
+from radiowidgets.ranking.active import HIGHEST, fit_ratings, predict_interest, rated_rows
 from radiowidgets.ranking.rankers import Ranker, make_ranker
 
 # What a tag says of a frame that carries it and no rating.
@@ -216,3 +217,81 @@ def compare(
                 )
             )
     return pd.concat(parts, ignore_index=True)
+
+
+FOLDS = 10  # of the ratings, each predicted by the models of the others
+WORTH = 1.0  # finds in the looks ahead below which it is time to think of stopping
+
+
+def expected_finds(
+    spread: np.ndarray,
+    ids: np.ndarray | pd.Index,
+    labels: Mapping[str, float] | pd.Series,
+    ahead: np.ndarray,
+    *,
+    interesting: float = 4.0,
+    seed: int = 0,
+) -> Estimate | None:
+    """Return how many interesting frames the looks ahead will find, by what the ratings so far teach.
+
+    Each rating is predicted by models of the others (ten folds), the frames ahead by a model of all. How the chance
+    to be interesting rises with the prediction is learnt from the ratings, as
+    `radiowidgets.labels.progress.forecast` does it from ranks, with the same priors: so that few ratings give a wide
+    interval. It costs as much as eleven times learning, whatever the number of frames.
+
+    Parameters
+    ----------
+    spread : (n, d) array
+        As `radiowidgets.ranking.active.learn` takes it.
+    ids : (n,) array of str
+        frame_id of each row.
+    labels : mapping of frame_id to interest (0-5)
+        Ratings so far.
+    ahead : (k,) array of int
+        Rows of the frames that come next, in any order: the first 100 of the order that were not looked at.
+    interesting : float
+        Rating from which a frame is a find.
+    seed : int
+
+    Returns
+    -------
+    Estimate or None
+        Mean and 95 % interval; None where nothing was rated yet.
+
+    Examples
+    --------
+    >>> spread = np.random.default_rng(0).normal(size=(500, 3))
+    >>> labels = {row: 5.0 if spread[row, 0] > 1 else 1.0 for row in range(100)}
+    >>> likely = np.flatnonzero(spread[:, 0] > 1.5)
+    >>> finds = expected_finds(spread, np.arange(500), labels, likely)
+    >>> finds.value > 0.8 * len(likely)
+    True
+    """
+    ratings, rows = rated_rows(ids, labels)
+    if not len(rows):
+        return None
+    told, coming = np.zeros(len(rows)), np.zeros(len(ahead))
+    if len(np.unique(ratings)) > 1:
+        told = _predicted_by_others(spread[rows], ratings, seed)
+        coming = predict_interest(fit_ratings(spread[rows], ratings, seed), spread[ahead])
+        unit = max(float(told.std()), 1e-6)
+        told, coming = told / unit, coming / unit
+    return forecast(-told, ratings >= interesting, np.ones(len(rows)), -coming)
+
+
+def worth_stopping(finds: Estimate, least: float = WORTH) -> bool:
+    """Tell whether the looks ahead are expected to find so little that a session may end."""
+    return finds.value < least
+
+
+def _predicted_by_others(known: np.ndarray, ratings: np.ndarray, seed: int) -> np.ndarray:
+    told = np.empty(len(ratings))
+    fold = np.random.default_rng(seed).permutation(len(ratings)) % FOLDS
+    for part in np.unique(fold):
+        mine = fold == part
+        rest = ratings[~mine]
+        if len(np.unique(rest)) > 1:
+            told[mine] = predict_interest(fit_ratings(known[~mine], rest, seed), known[mine])
+        else:
+            told[mine] = rest[0]
+    return told

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from radiowidgets.errors import ParameterError
-from radiowidgets.ranking.campaign import ActiveSession, compare, simulate
+from radiowidgets.labels.progress import Estimate
+from radiowidgets.ranking.active import clipped_spread
+from radiowidgets.ranking.campaign import (
+    ActiveSession,
+    compare,
+    expected_finds,
+    simulate,
+    worth_stopping,
+)
 from radiowidgets.ranking.rankers import RANKERS, NeighbourScore, Ranker, make_ranker, neighbour_score
 
 
@@ -155,3 +163,30 @@ def test_campaigns_of_several_rankers_side_by_side():
     assert len(table) == 2 * 2 * 30
     last = table[table["look"] == 30].groupby("ranker")["found"].mean()
     assert last["default"] > last["isolation forest"]
+
+
+def test_the_finds_ahead_are_those_that_the_ratings_let_expect():
+    embedding, interest = cloud(n=900, odd=12, kind=60)
+    spread, ids = clipped_spread(embedding), np.arange(900)
+    rng = np.random.default_rng(1)
+    rated = np.r_[rng.choice(840, 60, replace=False), 840 + rng.choice(60, 15, replace=False)]
+    labels = {int(k): float(interest[k]) for k in rated}
+    left = np.setdiff1d(ids, rated)
+    rich = np.r_[left[left >= 840], left[:15]]
+    poor = left[left < 840][:60]
+    for ahead in (rich, poor):
+        finds = expected_finds(spread, ids, labels, ahead)
+        assert finds.low <= (interest[ahead] >= 4).sum() <= finds.high
+    assert expected_finds(spread, ids, labels, rich).value > 30 and finds.value < 6
+    assert expected_finds(spread, ids, labels, poor) == finds  # the same for the same ratings
+    assert expected_finds(spread, ids, labels, rich[:0]) == Estimate(0, 0, 0)
+
+
+def test_few_ratings_give_a_wide_interval_and_none_gives_no_estimate():
+    embedding, _ = cloud()
+    spread, ids = clipped_spread(embedding), np.arange(len(embedding))
+    assert expected_finds(spread, ids, {}, ids[:100]) is None
+    finds = expected_finds(spread, ids, {0: 1, 1: 1}, ids[:100])
+    assert finds.low == 0 and finds.high > 40
+    many = expected_finds(spread, ids, dict.fromkeys(range(100), 1), ids[100:200])
+    assert many.high < 6 and worth_stopping(many) and not worth_stopping(finds)
