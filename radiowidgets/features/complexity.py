@@ -97,8 +97,8 @@ def complexity(
     bits = np.zeros(len(frames), np.float32)
 
     def work(chunk: Chunk) -> None:
-        for indices, *boxes in small_pieces(chunk):
-            share = shrink_boxes(*boxes, low[indices], high[indices], tile)
+        for indices, pixels, y, x, height, width in small_pieces(chunk):
+            share = shrink_boxes(pixels, y, x, height, width, low[indices], high[indices], tile)
             for index, grey in zip(indices, _greys(share, smooth, levels), strict=True):
                 bits[index] = 8 * max(_compressed(grey) - empty, 0) / tile**2
 
