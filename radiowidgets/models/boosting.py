@@ -25,7 +25,7 @@ from radiowidgets.models.cards import (
     read_card,
     write_card,
 )
-from radiowidgets.models.evaluate import f1_scores, make_folds, split_sources
+from radiowidgets.models.evaluate import f1_scores, make_folds, over_splits
 
 if TYPE_CHECKING:
     import os
@@ -338,37 +338,14 @@ def repeat_splits(
     """
     labels = _plain_labels(labels, len(features))
     names = _classes(labels, classes)
-    used = np.flatnonzero(np.isin(labels, names))
-    own, alike = labels[used], None if groups is None else np.asarray(groups)[used]
-    held = None if test is None else np.asarray(test, bool)[used]
-    scores, predictions = [], []
-    for k in range(count):
-        parts = split_sources(own, alike, test=held, seed=seed + k)
-        train, valid, tested = (used[part] for part in parts)
-        model = train_boosting(
-            features,
-            labels,
-            train,
-            valid,
-            classes=names,
-            parameters=parameters,
-            threads=threads,
-            seed=seed + k,
+
+    def answer(train: NDArray[Any], valid: NDArray[Any], tested: NDArray[Any], seed: int) -> pd.DataFrame:
+        options: dict[str, Any] = {"classes": names, "parameters": parameters, "threads": threads}
+        return train_boosting(features, labels, train, valid, seed=seed, **options).predict(
+            features.iloc[tested]
         )
-        found = model.predict(features.iloc[tested])
-        scores.append(f1_scores(labels[tested], found["label"], names))
-        predictions.append(
-            pd.DataFrame(
-                {
-                    "split": k,
-                    "row": tested,
-                    "label": labels[tested],
-                    "predicted": found["label"].to_numpy(),
-                    "probability": found["probability"].to_numpy(),
-                }
-            )
-        )
-    return pd.DataFrame(scores).rename_axis("split"), pd.concat(predictions, ignore_index=True)
+
+    return over_splits(answer, labels, names, groups, test=test, count=count, seed=seed)
 
 
 def two_groups(labels: ArrayLike) -> NDArray[Any]:

@@ -39,7 +39,7 @@ from radiowidgets.data.recipes import channel_max_scale, mask_sources, source_ma
 from radiowidgets.data.resampling import resize
 from radiowidgets.models.augment import pipeline
 from radiowidgets.models.encoders import resnet18
-from radiowidgets.models.evaluate import f1_scores
+from radiowidgets.models.evaluate import f1_scores, over_splits
 from radiowidgets.models.training import Batches, Training
 
 if TYPE_CHECKING:
@@ -379,6 +379,51 @@ def train_network(
     return _finish(
         network, (images, truth), (others, other_truth), recipe, training, names, classes, data, seed
     )
+
+
+def repeat_splits(
+    images: ArrayLike,
+    labels: ArrayLike,
+    recipe: NetworkRecipe | str = "custom_v1",
+    *,
+    classes: Sequence[str] | None = None,
+    groups: ArrayLike | None = None,
+    test: ArrayLike | None = None,
+    count: int = 5,
+    folder: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    verbose: int | str = 0,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Train and test on several splits of 55/15/30, as for Tables 8 and 9.
+
+    Parameters
+    ----------
+    images, labels, recipe, verbose
+        See `train_network`.
+    classes
+        Sources of others are left out. Default: all.
+    groups, test, count
+        See `evaluate.over_splits`.
+    folder
+        Where checkpoints are kept, one folder a split.
+
+    Returns
+    -------
+    f1, predictions : DataFrame
+        See `evaluate.over_splits`.
+    """
+    images, labels = np.asarray(images, np.float32), np.asarray(labels).astype(str)
+
+    def answer(train: NDArray[Any], valid: NDArray[Any], tested: NDArray[Any], seed: int) -> pd.DataFrame:
+        place = None if folder is None else Path(folder) / f"split-{seed}"
+        held = (images[valid], labels[valid])
+        network = train_network(
+            images[train], labels[train], held, recipe, folder=place, seed=seed, verbose=verbose
+        )
+        return network.predict(images[tested])
+
+    names = sorted(set(labels), key=_place) if classes is None else classes
+    return over_splits(answer, labels, names, groups, test=test, count=count, seed=seed)
 
 
 def _checked(

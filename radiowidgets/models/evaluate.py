@@ -122,6 +122,54 @@ def split_sources(
     return found[0], found[1], found[2]
 
 
+def over_splits(
+    answer: Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int], pd.DataFrame],
+    labels: ArrayLike,
+    classes: Sequence[str],
+    groups: ArrayLike | None = None,
+    *,
+    test: ArrayLike | None = None,
+    count: int = 5,
+    seed: int = 0,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Train and test a classifier on several splits.
+
+    Parameters
+    ----------
+    answer : callable
+        Of the places to train on, to validate with and to test, and a seed; it returns what a model that it trains
+        says of the last: columns label and probability.
+    labels : (n,)
+    classes
+        Sources of others are left out.
+    groups, test
+        See `split_sources`.
+    count, seed
+        Splits, and the seed of the first.
+
+    Returns
+    -------
+    f1 : DataFrame
+        One row a split: F1 of each class and, weighted, of ALL, in per cent.
+    predictions : DataFrame
+        One row a tested source and split: split, row (its place), label, predicted, probability.
+    """
+    labels = np.asarray(labels)
+    used = np.flatnonzero(np.isin(labels, list(classes)))
+    alike = None if groups is None else np.asarray(groups)[used]
+    held = None if test is None else np.asarray(test, bool)[used]
+    scores, predictions = [], []
+    for k in range(count):
+        parts = split_sources(labels[used], alike, test=held, seed=seed + k)
+        train, valid, tested = (used[part] for part in parts)
+        found = answer(train, valid, tested, seed + k)
+        scores.append(f1_scores(labels[tested], found["label"], classes))
+        columns = {"split": k, "row": tested, "label": labels[tested]}
+        columns |= {"predicted": found["label"].to_numpy(), "probability": found["probability"].to_numpy()}
+        predictions.append(pd.DataFrame(columns))
+    return pd.DataFrame(scores).rename_axis("split"), pd.concat(predictions, ignore_index=True)
+
+
 def f1_scores(labels: ArrayLike, predicted: ArrayLike, classes: Sequence[str]) -> pd.Series:
     """Return the F1 score of each class, and as ALL their mean weighted by how many there are, in per cent.
 

@@ -20,6 +20,7 @@ from radiowidgets.models.cnn import (
     load_network,
     make_network,
     radio_masks,
+    repeat_splits,
     source_images,
     train_network,
 )
@@ -232,6 +233,15 @@ def test_training_ends_where_nothing_gets_better_and_the_best_is_kept(sources):
     logits = np.asarray(network.model(images[80:]))
     found = float(keras.losses.CategoricalCrossentropy(from_logits=True)(one_hot, logits))
     assert found == pytest.approx(losses[best], rel=1e-4)
+
+
+def test_splits_are_trained_and_tested_apart(sources, tmp_path):
+    images, labels = sources
+    f1, found = repeat_splits(images, labels, TINY.but(epochs=1), count=2, folder=tmp_path)
+    assert list(f1.columns) == ["PN", "HII", "RG", "ALL"] and len(f1) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["split-0", "split-1"]
+    assert (found["label"].to_numpy() == labels[found["row"]]).all()
+    assert len(found) == pytest.approx(2 * 0.3 * len(labels), abs=6)
 
 
 def test_what_does_not_fit_is_said(sources):
