@@ -1,0 +1,363 @@
+"""Files of the sclassifier family: data lists (JSON), tables of features, predictions and outliers (ASCII).
+
+Class ids are those of its tools; what this package calls RG is GALAXY there.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from radiowidgets.data.noted import NotedTable
+from radiowidgets.errors import CatalogueError, ParameterError
+from radiowidgets.exchange.regions import drafted
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Sequence
+
+CLASS_IDS = {
+    "UNKNOWN": 0, "STAR": 1, "GALAXY": 2, "PN": 3, "HII": 6, "PULSAR": 23, "YSO": 24, "QSO": 6000,
+}  # fmt: skip
+_THEIRS = {"RG": "GALAXY", "": "UNKNOWN"}
+_OURS = {"GALAXY": "RG", "UNKNOWN": ""}
+_NOT_KNOWN = (-1, 0)
+_PREDICTED, _OUTLIER = ("id_pred", "prob"), ("is_outlier", "outlier_score")
+_LARGEST = 2**30  # bytes of a file
+_LISTED = 1000  # rows left out that are listed
+
+
+class SclassifierTable(NotedTable):
+    """A table read from a file of sclassifier.
+
+    Attributes
+    ----------
+    notes : list of str
+        What was assumed and how much was left out.
+    left_out : DataFrame
+        line (of an ASCII file) or entry (of a data list), from 1, and the reason; the first thousand.
+    """
+
+    _metadata: ClassVar[list[str]] = ["units", "notes", "left_out"]
+
+    left_out: pd.DataFrame
+
+
+def class_id(label: str) -> int:
+    """Return the id of a class by its name here or there; 0 for no label.
+
+    Raises
+    ------
+    ParameterError
+        If sclassifier has no such class.
+    """
+    name = _THEIRS.get(str(label), str(label))
+    if name not in CLASS_IDS:
+        raise ParameterError(f"sclassifier has no class {label!r:.40}; it knows {', '.join(CLASS_IDS)}.")
+    return CLASS_IDS[name]
+
+
+def class_name(number: int) -> str:
+    """Return the name here of a class id: '' for unknown ones (-1, 0), 'class-<id>' for those of others."""
+    if number in _NOT_KNOWN:
+        return ""
+    for name, known in CLASS_IDS.items():
+        if known == number:
+            return _OURS.get(name, name)
+    return f"class-{number}"
+
+
+# ------------------------------------------------------------------------------------
+# ASCII tables
+
+
+def write_features(
+    path: str | os.PathLike[str],
+    features: pd.DataFrame,
+    labels: Iterable[str] | None = None,
+    *,
+    predictions: pd.DataFrame | None = None,
+    outliers: pd.DataFrame | None = None,
+) -> Path:
+    """Write features as ``# sname z1 ... zN id``, with what is known of each source behind.
+
+    Parameters
+    ----------
+    path : str or path
+    features : DataFrame
+        Numbers, indexed by the sources' names.
+    labels : (n,) str, optional
+        '' where not known.
+    predictions : DataFrame, optional
+        Of a classifier: adds ``id_pred prob`` from its columns label and probability.
+    outliers : DataFrame, optional
+        Adds ``is_outlier outlier_score`` from columns of these names, or from unlike and distance.
+
+    Raises
+    ------
+    ParameterError
+        If a name or a column's name holds white space or is empty, or a label is no class of theirs.
+    """
+    table = features.astype(np.float64)
+    columns = [str(name) for name in table.columns]
+    names = _bare([str(name) for name in table.index], "source")
+    given = [""] * len(table) if labels is None else [_text(label) for label in labels]
+    cells = [[repr(float(value)) for value in row] for row in table.to_numpy()]
+    ids = _same_length("labels", [class_id(label) for label in given], len(table))
+    header = ["sname", *_bare(columns, "column"), "id"]
+    tails: list[list[Any]] = [ids]
+    if predictions is not None:
+        header += _PREDICTED
+        tails += [[class_id(label) for label in predictions["label"]], _floats(predictions["probability"])]
+    if outliers is not None:
+        flag, score = (
+            name if name in outliers.columns else other
+            for name, other in zip(_OUTLIER, ("unlike", "distance"), strict=True)
+        )
+        header += _OUTLIER
+        tails += [[int(value) for value in outliers[flag]], _floats(outliers[score])]
+    for tail in tails:
+        _same_length("rows", tail, len(table))
+    lines = ["# " + " ".join(header)]
+    for name, row, *rest in zip(names, cells, *tails, strict=True):
+        lines.append(" ".join([name, *row, *(str(value) for value in rest)]))
+    with drafted(Path(path)) as draft:
+        draft.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return Path(path)
+
+
+def read_features(path: str | os.PathLike[str]) -> SclassifierTable:
+    """Read what `write_features` or sclassifier wrote.
+
+    Returns
+    -------
+    SclassifierTable
+        Indexed by sname: the features under the names of the header (z1, z2 ... without one), label; where there
+        are, predicted and probability, is_outlier and outlier_score. Rows that cannot be read are left out, counted
+        in `notes` and listed in `left_out`.
+
+    Raises
+    ------
+    CatalogueError
+        If the file is no such table.
+    """
+    path = Path(path).expanduser()
+    lines = _read(path).splitlines()
+    header = next((line[1:].split() for line in lines if line.lstrip().startswith("#")), [])
+    rows = [(k, line.split()) for k, line in enumerate(lines, 1) if line.strip() and line.lstrip()[0] != "#"]
+    if not rows:
+        raise CatalogueError(f"{path} holds no row; it should be as '# sname z1 z2 id'.")
+    notes = []
+    if not header or header[0] != "sname" or "id" not in header:
+        widths = [len(row) for _, row in rows]
+        width = max(set(widths), key=widths.count)
+        if width < 2:
+            raise CatalogueError(f"{path} has rows of {width} columns; it should be as '# sname z1 z2 id'.")
+        header = ["sname", *(f"z{k}" for k in range(1, width - 1)), "id"]
+        notes.append(f"no header: {width - 2} features, then id.")
+    if len(set(header)) < len(header):
+        raise CatalogueError(f"{path}: two columns have one name ({' '.join(header)[:100]}).")
+    whole = {"id", "id_pred", "is_outlier"}
+    good, bad = [], []
+    for line, row in rows:
+        try:
+            if len(row) != len(header):
+                raise ValueError(f"{len(row)} columns, not {len(header)}")
+            good.append(
+                [row[0]]
+                + [
+                    _whole(value) if key in whole else float(value)
+                    for key, value in zip(header[1:], row[1:], strict=True)
+                ]
+            )
+        except ValueError as error:
+            bad.append((line, str(error)[:100]))
+    table = SclassifierTable(pd.DataFrame(good, columns=header).set_index("sname"))
+    table = _named(table)
+    return _finish(table, bad, "line", notes)
+
+
+def _named(table: SclassifierTable) -> SclassifierTable:
+    """Turn ids into labels, and put what is no feature last."""
+    last: dict[str, Any] = {"label": [class_name(number) for number in table.pop("id")]}
+    if "id_pred" in table:
+        last["predicted"] = [class_name(number) for number in table.pop("id_pred")]
+    if "prob" in table:
+        last["probability"] = table.pop("prob")
+    if "is_outlier" in table:
+        last["is_outlier"] = table.pop("is_outlier").astype(bool)
+    if "outlier_score" in table:
+        last["outlier_score"] = table.pop("outlier_score")
+    for name, values in last.items():
+        table[name] = values
+    return table
+
+
+# ------------------------------------------------------------------------------------
+# data lists
+
+
+def write_data_list(path: str | os.PathLike[str], table: pd.DataFrame) -> Path:
+    """Write a data list.
+
+    Parameters
+    ----------
+    path : str or path
+    table : DataFrame
+        Indexed by the sources' names, with the columns filepaths (a list of one path a band, as text) and label (a
+        class or a list of them, '' where not known). A column feats (a list of numbers), is_outlier and
+        outlier_score are written where there are.
+
+    Raises
+    ------
+    ParameterError
+        If a column is missing or a label is no class of theirs.
+    """
+    for name in ("filepaths", "label"):
+        if name not in table.columns:
+            raise ParameterError(f"the table has no column {name}; a data list needs filepaths and label.")
+    rows = []
+    for name, row in zip(table.index, table.to_dict("records"), strict=True):
+        several = isinstance(row["label"], list | tuple)
+        labels = [_text(label) for label in (row["label"] if several else [row["label"]])]
+        ids = [class_id(label) for label in labels]
+        theirs = [_THEIRS.get(label, label) for label in labels]
+        entry: dict[str, Any] = {"filepaths": [str(file) for file in row["filepaths"]], "sname": str(name)}
+        entry |= {"id": ids, "label": theirs} if several else {"id": ids[0], "label": theirs[0]}
+        if "feats" in row:
+            entry["feats"] = [float(value) for value in row["feats"]]
+        if "is_outlier" in row:
+            entry |= {"is_outlier": int(row["is_outlier"]), "outlier_score": float(row["outlier_score"])}
+        rows.append(entry)
+    with drafted(Path(path)) as draft:
+        draft.write_text(json.dumps({"data": rows}, indent=1) + "\n", encoding="utf-8")
+    return Path(path)
+
+
+def read_data_list(path: str | os.PathLike[str]) -> SclassifierTable:
+    """Read a data list, also one with features or outliers.
+
+    Returns
+    -------
+    SclassifierTable
+        Indexed by sname: filepaths (list of str; nothing is opened), label (str, or a list of them), and feats,
+        is_outlier and outlier_score where an entry has them. Entries that cannot be read are left out, counted in
+        `notes` and listed in `left_out`.
+
+    Raises
+    ------
+    CatalogueError
+        If the file is no data list.
+    """
+    path = Path(path).expanduser()
+    try:
+        content = json.loads(_read(path))
+    except (ValueError, RecursionError) as error:
+        raise CatalogueError(f"{path} is no JSON ({error!s:.80}).") from error
+    entries = content.get("data") if isinstance(content, dict) else None
+    if not isinstance(entries, list):
+        raise CatalogueError(f'{path} is no data list; it should be as {{"data": [{{"filepaths": ...}}]}}.')
+    good, bad, differ = [], [], 0
+    for k, entry in enumerate(entries, 1):
+        try:
+            row, same = _entry(entry)
+        except (ValueError, TypeError, KeyError) as error:
+            bad.append((k, f"no {error}" if isinstance(error, KeyError) else str(error)[:100]))
+            continue
+        good.append(row)
+        differ += not same
+    notes = [f"{differ} labels are not those of their id; the id was taken."] if differ else []
+    table = SclassifierTable(
+        good, columns=list(dict.fromkeys(["sname", *(key for row in good for key in row)]))
+    )
+    return _finish(SclassifierTable(table.set_index("sname")), bad, "entry", notes)
+
+
+def _entry(entry: Any) -> tuple[dict[str, Any], bool]:
+    """Return the row of one entry, and whether its label is that of its id."""
+    if not isinstance(entry, dict):
+        raise TypeError(f"an entry is {type(entry).__name__}, not an object")
+    files = entry.get("filepaths", [])
+    if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
+        raise TypeError("filepaths is no list of text")
+    name = entry["sname"]
+    if not isinstance(name, str) or not name:
+        raise TypeError("sname is no text")
+    given = entry["ids"] if "ids" in entry else entry["id"]
+    several = isinstance(given, list)
+    labels = [class_name(_whole(number)) for number in (given if several else [given])]
+    said = entry.get("label")
+    said = said if isinstance(said, list) else [said] * len(labels)
+    same = all(
+        label.startswith("class-") or text is None or _OURS.get(str(text), str(text)) == label
+        for label, text in zip(labels, said, strict=False)
+    )
+    row: dict[str, Any] = {"sname": name, "filepaths": files, "label": labels if several else labels[0]}
+    if "feats" in entry:
+        row["feats"] = [float(value) for value in entry["feats"]]
+    if "is_outlier" in entry:
+        row["is_outlier"] = bool(_whole(entry["is_outlier"]))
+        row["outlier_score"] = float(entry["outlier_score"])
+    return row, same
+
+
+# ------------------------------------------------------------------------------------
+
+
+def _read(path: Path) -> str:
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise CatalogueError(f"{path} has {path.stat().st_size} bytes; at most {_LARGEST} are read.")
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise CatalogueError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _finish(
+    table: SclassifierTable, bad: list[tuple[int, str]], unit: str, notes: list[str]
+) -> SclassifierTable:
+    twice = int(table.index.duplicated().sum())
+    if twice:
+        notes.append(f"{twice} names are there more than once.")
+    if bad:
+        notes.append(f"{len(bad)} of {len(bad) + len(table)} rows could not be read and were left out.")
+    table.units, table.notes = {}, notes
+    table.left_out = pd.DataFrame(bad[:_LISTED], columns=[unit, "reason"])
+    return table
+
+
+def _whole(value: Any) -> int:
+    """Return a whole number, also one written as 6.0."""
+    number = float(value) if not isinstance(value, bool) else int(value)
+    if not math.isfinite(number) or number != int(number):
+        raise ValueError(f"{value!r:.40} is no whole number")
+    return int(number)
+
+
+def _floats(values: Any) -> list[str]:
+    return [repr(float(value)) for value in values]
+
+
+def _text(label: Any) -> str:
+    return "" if label is None or (isinstance(label, float) and math.isnan(label)) else str(label)
+
+
+def _bare(names: Sequence[str], what: str) -> list[str]:
+    for name in names:
+        if not name or re.search(r"\s", name) or name.startswith("#"):
+            raise ParameterError(
+                f"a {what} is called {name!r:.60}; columns are parted by blanks, so give names without any."
+            )
+    return list(names)
+
+
+def _same_length(what: str, values: list[Any], n: int) -> list[Any]:
+    if len(values) != n:
+        raise ParameterError(f"{len(values)} {what} for {n} sources; give one each.")
+    return values
