@@ -35,6 +35,7 @@ _HOMES = {
     "embed": "latent.embedding",
     "project": "latent.projection",
     "Review": "widgets.review",
+    "Relabel": "widgets.relabel",
     "LatentExplorer": "widgets.explorer",
     "ViewsExplorer": "widgets.views",
     "extension": "widgets.plots",
