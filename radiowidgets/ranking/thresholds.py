@@ -2,8 +2,8 @@
 
 After Riggi et al. (2024, peculiar-frames), sections 5.1 and 5.2: tags are joined into groups, LightGBM says which
 features tell interesting frames from ordinary ones, an Isolation Forest is scanned over them, and each score is judged
-by recall, precision and contamination as the threshold moves (Figure 12, Table 4). Arrays and tables go in and come out,
-of any embedding, features or ranker.
+by recall, precision and contamination as the threshold moves (Figure 12, Table 4). Arrays and tables go in and come
+out, of any embedding, features or ranker.
 """
 
 from collections.abc import Mapping, Sequence

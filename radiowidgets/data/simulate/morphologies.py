@@ -239,11 +239,16 @@ def tail(rng: np.random.Generator, size: float, bend: float, opening: float) -> 
             )
         )
         parts[-1]["flux"] *= (1 - core) * rng.uniform(0.35, 0.65)
-    whole = _whole(*parts)
+    whole = _spanning(_whole(*parts), size)
+    whole["y"] -= np.average(whole["y"], weights=whole["flux"])
+    return whole
+
+
+def _spanning(whole: np.ndarray, size: float) -> np.ndarray:
+    """Components scaled so that the longer side of their positions is `size`, in place."""
     span = max(np.ptp(whole["x"]), np.ptp(whole["y"]))
     for name in ("x", "y", "major", "minor"):
         whole[name] *= size / span
-    whole["y"] -= np.average(whole["y"], weights=whole["flux"])
     return whole
 
 
@@ -264,6 +269,25 @@ def x_shaped(rng: np.random.Generator, size: float) -> np.ndarray:
     wings["flux"] *= 0.6
     wings["alpha"] -= 0.2
     return _whole(fr2(rng, size), wings)
+
+
+def s_shaped(rng: np.random.Generator, size: float) -> np.ndarray:
+    """S- or Z-shaped: jets of a turning axis, bent to opposite sides (Ekers et al. 1978, of NGC 326).
+
+    In no preset, and never used to teach the encoder or to choose anything: what is new to all shall be new.
+    """
+    t = np.linspace(0.04, 1.0, 28)
+    core = rng.uniform(0.03, 0.15)
+    parts = [_gaussians(0.0, 0.0, core, 0.02 * size, alpha=CORE_ALPHA)]
+    bend, peak = rng.uniform(1.2, 2.4), rng.uniform(0.45, 0.75)
+    for side in (-1, 1):
+        x, y = _bent(bend * rng.uniform(0.9, 1.1), t)
+        flux = (0.4 + np.exp(-(((t - peak) / 0.2) ** 2))) * _knots(rng, t.size, 0.25)
+        flux *= (1 - core) * rng.uniform(0.4, 0.6) / flux.sum()
+        parts.append(
+            _chain(side * x, side * y, flux, 0.05 + 0.1 * t, np.interp(t, [0, 1], [JET_ALPHA, -1.1]))
+        )
+    return _spanning(_whole(*parts), size)
 
 
 def ring(rng: np.random.Generator, size: float) -> np.ndarray:
@@ -406,6 +430,7 @@ MORPHOLOGIES: dict[str, Callable[[np.random.Generator, float], np.ndarray]] = {
     "wide-angle-tail": wide_angle_tail,
     "narrow-angle-tail": narrow_angle_tail,
     "x-shaped": x_shaped,
+    "s-shaped": s_shaped,
     "ring": ring,
     "shell": shell,
     "bubble": bubble,

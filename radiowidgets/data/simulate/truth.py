@@ -35,12 +35,32 @@ FRAME_TAGS = (
 )
 
 RADIO_GALAXIES = frozenset(
-    {"double", "triple", "fr1", "fr2", "hybrid", "wide-angle-tail", "narrow-angle-tail", "x-shaped"}
+    {
+        "double",
+        "triple",
+        "fr1",
+        "fr2",
+        "hybrid",
+        "wide-angle-tail",
+        "narrow-angle-tail",
+        "x-shaped",
+        "s-shaped",
+    }
 )
 DIFFUSE = frozenset({"halo", "ring", "shell", "bubble", "hii-region", "irregular", "relic"})
 FILAMENTS = frozenset({"filament", "relic"})
 PECULIAR = frozenset(
-    {"ring", "shell", "relic", "filament", "x-shaped", "hybrid", "wide-angle-tail", "narrow-angle-tail"}
+    {
+        "ring",
+        "shell",
+        "relic",
+        "filament",
+        "x-shaped",
+        "s-shaped",
+        "hybrid",
+        "wide-angle-tail",
+        "narrow-angle-tail",
+    }
 )
 
 _COMPACT, _EXTENDED, _GALAXY, _DIFFUSE, _FILAMENT, _SPURIOUS, _PECULIAR = (1 << i for i in range(7))
