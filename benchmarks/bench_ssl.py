@@ -1,15 +1,14 @@
 """Compare the self-supervised methods at an equal budget of views, by default with one small encoder.
 
-Trains each method on mock frames, from where an earlier run was stopped, then prints tables of all that is trained in
-OUT, in the layout of ssl-benchmark Tables 1 (linear) and 2 (fine-tuned): mock morphologies, MiraBest (confident FR I
-and FR II, folds grouped by sky field) and the human scores of the MGCLS PROTEGE set (folds grouped by map, burnt-in
-corners masked), beside random weights, the frame features and principal components. No real image is ever trained on
-before.
+Trains each method on mock frames, from where an earlier run was stopped; or prints tables of all that is trained, in
+the layout of ssl-benchmark Tables 1 (linear) and 2 (fine-tuned): mock morphologies, MiraBest (confident FR I and FR II,
+folds grouped by sky field) and the human scores of the MGCLS PROTEGE set (folds grouped by map, burnt-in corners
+masked), beside random weights, the frame features and principal components. No real image is ever trained on before.
 
-    python benchmarks/bench_ssl.py OUT --views 1000000
-    python benchmarks/bench_ssl.py OUT --report --fine-epochs 30
-    python benchmarks/bench_ssl.py OUT --frames hulk --methods simclr --views 60000
-    python benchmarks/bench_ssl.py OUT --encoder resnet18 --frames banner     (hours on a CPU: for a GPU)
+    python benchmarks/bench_ssl.py --views 1000000                                   train (hours)
+    python benchmarks/bench_ssl.py --views 60000 --frames hulk --methods simclr
+    python benchmarks/bench_ssl.py --views 60000 --frames banner --encoder resnet18  (for a GPU)
+    python benchmarks/bench_ssl.py --fine-epochs 30                                  tables of all that is trained
 
 Frames are `mock` (objects put into mock maps, each seen twice), or those of peculiar-frames from mock maps with its
 augmentations: `hulk` (uncurated: windows that slide over the map), `banner` (curated: centred on extended sources, 1.5
@@ -30,6 +29,7 @@ from typing import NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import bench_encoder
 import keras
 import numpy as np
 import pandas as pd
@@ -64,29 +64,30 @@ HEADS = {
 }
 OTHERS = ("random weights", "frame features", "PCA")
 PROTEGE = "MGCLS"
-# Pixels that hold the rank of a PROTEGE image and its scale bar.
-BURNT_IN = ((slice(0, 28), slice(0, 64)), (slice(204, None), slice(0, 32)))
 TOUCHING = 0.11  # degrees: MiraBest cutouts (270 arcsec) overlap below this
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path, help="folder of frames, checkpoints, results")
-    parser.add_argument("--views", type=float, default=1e6, help="views of each method")
+    parser.add_argument(
+        "out", type=Path, nargs="?", default=Path("build/ssl"), help="frames, checkpoints, results"
+    )
+    parser.add_argument(
+        "--views", type=float, help="train each method on so many; without it, print the tables"
+    )
     parser.add_argument("--objects", type=int, default=4000, help="mock objects, two looks each")
     parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--frames", default="mock", choices=FRAMES, help="to train on")
     parser.add_argument("--encoder", default="compared", choices=("compared", *ENCODERS))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fine-epochs", type=int, default=0, help="of fine-tuning; 0 leaves Table 2 out")
-    parser.add_argument("--report", action="store_true", help="only print the tables of what is trained")
     args = parser.parse_args()
     ENCODERS["compared"] = functools.partial(small, widths=WIDTHS)
     args.out.mkdir(parents=True, exist_ok=True)
-    if not args.report:
-        for method in args.methods:
-            run(method, args)
-    report(args)
+    for method in args.methods if args.views else ():
+        run(method, args)
+    if not args.views:
+        report(args)
 
 
 def run(method: str, args) -> None:
@@ -177,7 +178,7 @@ class Trained(NamedTuple):
 def all_trained(args) -> dict[str, Trained]:
     """Return every encoder that was trained in a folder, as of its last checkpoint."""
     found = {}
-    for folder in sorted((args.out / "runs").iterdir()):
+    for folder in sorted((args.out / "runs").glob("*")):
         steps = sorted(path.parent for path in folder.glob("**/state.json"))
         if not steps:
             continue
@@ -242,27 +243,15 @@ def sky_fields(ra, dec) -> np.ndarray:
     return connected_components(links, directed=False)[1]
 
 
-def protege(root: Path) -> Rated:
+def protege() -> Rated:
     """Return frames without their burnt-in corners."""
-    from PIL import Image
-
-    folder = root / "mgcls_protege"
-    table = pd.read_csv(folder / "protege_catalogue.csv")
-    published = pd.read_csv(folder / "reduced_features_evaluation_set.csv").set_index("objid")
-    table = table[table["objid"].isin(published.index)]
-    images = []
-    for name in table["image"]:
-        image = np.asarray(Image.open(folder / name).convert("RGB"), np.float32).mean(-1)
-        for corner in BURNT_IN:
-            image[corner] = np.median(image)
-        images.append(image)
-    frames = rw.FrameSet.from_images(images)
+    frames, table, published = bench_encoder.protege()
     return Rated(
         encoder_input(frames),
         frames,
         table["score"].to_numpy(float),
         table["original_image"].to_numpy(),
-        published.loc[table["objid"]].to_numpy(float),
+        published.astype(float),
     )
 
 
@@ -365,11 +354,11 @@ def gather(args) -> tuple[dict[str, Labelled], Rated | None]:
     # The features see the 64 x 64 linear look: mock frames are not kept.
     images = rw.FrameSet.from_images(list(looks[:, 0, 0, ..., 0].astype(np.float32)))
     sets = {"mock": Labelled(looks[:, 0], images, np.array(KINDS)[kind], None)}
-    root = Path(os.environ.get("RADIOWIDGETS_REALDATA", "../shared/data"))
+    root = bench_encoder.DATA
     if not root.is_dir():
         return sets, None
     sets["MiraBest"] = mirabest(root)
-    return sets, protege(root)
+    return sets, protege()
 
 
 def represent(name: str, network, looks: np.ndarray, frames: rw.FrameSet) -> np.ndarray:
