@@ -1,9 +1,11 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import ndimage, optimize
 
+import radiowidgets as rw
 from radiowidgets.data.bands import cut_bands
 from radiowidgets.data.detection import find_sources
 from radiowidgets.data.frames import FrameSet
@@ -119,3 +121,28 @@ def test_few_points_allow_few_parameters():
     assert table["alpha"]["power_law"] == pytest.approx(-1, abs=1e-4)
     with pytest.raises(ParameterError, match="points are left"):
         fit_spectrum([1e9], [1.0], [0.1])
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("name", "place", "published"),
+    [
+        # Index and error of Purser et al. 2016 (ancillary.csv), from 5.5 to 22.8 GHz.
+        ("C", (141.1755, -52.0339), (-0.06, 0.06)),
+        # Marked as resolved out there; from its flux densities, 42.7(5.8) and 23.0(0.4) mJy.
+        ("B", (141.1793, -52.0358), (-0.43, 0.10)),
+    ],
+)
+def test_indices_of_g274_are_the_published_ones(realdata, tmp_path, name, place, published):
+    maps = realdata / "yso_radio_maps"
+    low, high = (
+        rw.SkyMap.open(maps / f"ATCASurveyPurser2016_{frequency}_G274.0649.fits")
+        for frequency in (5500, 22800)
+    )
+    frequencies = {"low": low.frequency.to_value("Hz"), "high": high.frequency.to_value("Hz")}
+    catalogue = pd.DataFrame({"name": [name], "ra": place[0], "dec": place[1], "radius": 8.0})
+    frames = cut_bands({"low": low, "high": high}, catalogue, tmp_path / "set", size=2.5)
+    row = spectral_indices(frames, frequencies, calibration=0.05).iloc[0]
+    print(f"{name}: {row['alpha']:.3f} +- {row['alpha_error']:.3f}, published {published}")
+    assert row["reliable"] and row["alpha_error"] < 0.2
+    assert abs(row["alpha"] - published[0]) < 2 * math.hypot(row["alpha_error"], published[1])

@@ -2,10 +2,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import radiowidgets as rw
 from radiowidgets.errors import DataError, ParameterError
 from radiowidgets.models.boosting import (
     GRID,
     PAPER_BINARY,
+    PAPER_SEVEN,
     confusion_shares,
     f1_in_bins,
     load_boosting,
@@ -147,3 +149,73 @@ def test_errors_say_what_to_do(sources, model):
         train_boosting(table.assign(name="a"), labels)
     with pytest.raises(ParameterError, match="no row may do both"):
         train_boosting(table, labels, [0, 1, 2], [2, 3])
+
+
+def logarithm(values):
+    values = np.asarray(values, float)
+    return np.log10(np.where(values > 0, values, np.nan))
+
+
+def out_of_fold(table, labels, sure="YSO"):
+    from radiowidgets.models.evaluate import make_folds
+
+    chance = np.zeros(len(labels))
+    for train, test in make_folds(labels, count=5):
+        valid = np.random.default_rng(0).permutation(train)
+        few = len(train) // 5
+        model = train_boosting(table, labels, valid[few:], valid[:few], parameters=PAPER_SEVEN, threads=1)
+        chance[test] = model.predict(table.iloc[test])[f"p_{sure}"]
+    return chance
+
+
+@pytest.mark.realdata
+def test_colours_of_rms_separate_hii_regions_from_young_stellar_objects(realdata):
+    """Both classes from RMS alone, by MSX and 2MASS colours; then with the radio flux, where MGPS90 has one.
+
+    RMS took the radio flux into account when it told HII regions from young stellar objects: that it helps is no
+    discovery.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    rms = rw.read_catalogue(realdata / "catalogues" / "rms_allyoung_full_nokda.csv")
+    rms = rms[rms["type"].isin(["HII region", "YSO"])].reset_index(drop=True)
+    labels = np.where(rms["type"] == "YSO", "YSO", "HII")
+    flux = {band: logarithm(rms[f"flux{band}"]) for band in (8, 12, 14, 21)}
+    table = pd.DataFrame(
+        {
+            "12/8": flux[12] - flux[8],
+            "14/12": flux[14] - flux[12],
+            "21/14": flux[21] - flux[14],
+            "J-H": rms["jmag"] - rms["hmag"],
+            "H-K": rms["hmag"] - rms["kmag"],
+            "21/K": flux[21] + 0.4 * rms["kmag"],
+        }
+    )
+    assert len(table) == 1105
+    chance = out_of_fold(table, labels)
+    yso = labels == "YSO"
+    assert roc_auc_score(yso, chance) > 0.78
+    # In one of its fields, MGPS90 adds 20 cm (THOR).
+    mgps = rw.read_catalogue(realdata / "catalogues" / "mgps90_concatenated_catalog.ipac")
+    pairs = rw.cross_match(rms, mgps, 15.0)
+    own, radio = pairs["a"].to_numpy(), logarithm(mgps["Fpeak20cm_THOR"].iloc[pairs["b"]])
+    assert len(own) > 50 and 10 < yso[own].sum() < 30
+    colours = np.log(chance[own] / (1 - chance[own]))[:, None]
+    found = np.isfinite(radio)
+    both = np.column_stack([colours, found, np.where(found, radio - flux[21][own], 0)])
+
+    def area(inputs):
+        folds = (StratifiedKFold(5, shuffle=True, random_state=seed) for seed in range(5))
+        guesses = [
+            cross_val_predict(LogisticRegression(), inputs, yso[own], cv=fold, method="predict_proba")[:, 1]
+            for fold in folds
+        ]
+        return roc_auc_score(yso[own], np.mean(guesses, axis=0))
+
+    without, with_radio = area(colours), area(both)
+    print(
+        f"RMS: {roc_auc_score(yso, chance):.3f}; of {len(own)}: {without:.3f} without radio, {with_radio:.3f} with"
+    )
+    assert without > 0.6 and with_radio > without
