@@ -23,28 +23,32 @@ if TYPE_CHECKING:
 class Band:
     """An infrared survey: wavelength in micrometres, pixel and beam in arcsec, 5 sigma point-source limit in mJy.
 
-    Images of WISE are in data numbers: Jy of magnitude 0 and magnitude of one DN.
+    So many `stars` per square degree stand above the limit in the plane that the share `chance` of the sources there
+    have one on their island. Images of WISE are in data numbers: Jy of magnitude 0 and magnitude of one DN.
     """
 
     wavelength: float
     pixel_scale: float
     fwhm: float
     limit: float
-    stars: float  # stars per square degree above the limit, in the plane
+    stars: float
+    chance: float
     plane_only: bool = False
     zero_flux: float | None = None
     zero_point: float | None = None
 
 
 #: AllWISE, GLIMPSE 8 um and Hi-GAL 70 um as in compact-sources section 2.3 (Hi-GAL: 5 sigma of 20 MJy/sr in its beam).
+#: Stars: as many as give pulsars, which do not shine in the infrared, the matches of compact-sources Table 6 by chance
+#: (three in four pulsars lie in the plane): far fewer than WISE sees, whose crowding is not drawn either.
 #: Zero magnitudes of WISE: Jarrett et al. 2011, ApJ 735, 112; MAGZP as in the headers of the AllWISE atlas images.
 BANDS: dict[str, Band] = {
-    "3.4": Band(3.4, 1.375, 6.1, 0.08, 25000, zero_flux=309.540, zero_point=20.5),
-    "4.6": Band(4.6, 1.375, 6.4, 0.11, 18000, zero_flux=171.787, zero_point=19.5),
-    "8": Band(8.0, 1.2, 2.4, 0.4, 6000, plane_only=True),
-    "12": Band(12.0, 1.375, 6.5, 1.0, 900, zero_flux=31.674, zero_point=18.0),
-    "22": Band(22.0, 1.375, 12.0, 6.0, 60, zero_flux=8.363, zero_point=13.0),
-    "70": Band(70.0, 3.2, 8.5, 190.0, 0, plane_only=True),
+    "3.4": Band(3.4, 1.375, 6.1, 0.08, 1000, 0.063, zero_flux=309.540, zero_point=20.5),
+    "4.6": Band(4.6, 1.375, 6.4, 0.11, 1000, 0.055, zero_flux=171.787, zero_point=19.5),
+    "8": Band(8.0, 1.2, 2.4, 0.4, 600, 0.017, plane_only=True),
+    "12": Band(12.0, 1.375, 6.5, 1.0, 160, 0.009, zero_flux=31.674, zero_point=18.0),
+    "22": Band(22.0, 1.375, 12.0, 6.0, 30, 0.005, zero_flux=8.363, zero_point=13.0),
+    "70": Band(70.0, 3.2, 8.5, 190.0, 0, 0.0, plane_only=True),
 }
 
 
@@ -114,12 +118,16 @@ CLASSES: dict[str, CompactClass] = {
 }  # fmt: skip
 
 FLOOD = 2.5  # rms, where islands end
+FAINT = 0.1  # of the limit: what the paper did not detect
+COARSE = 12.0  # arcsec, of 22 um: the resolution that all bands are brought to
 CHANCE = 0.03  # compact-sources section 3.1: less than 3 % of the matches are spurious
 CONFUSED = (
     0.12  # of YSO are HII regions, half as many the other way (compact-sources section 7 names the problem)
 )
 #: Largest angular size of a shape over the FWHM of a Gaussian that has as large an island.
 _EXTENT = {"hii-region": 2.2, "bubble": 1.5, "double": 1.35}
+_ABOVE = 1 / 15  # stars above the plane, of those in it
+_NEBULAE = ("HII", "PN")  # as large in the infrared as in the radio; all else is a point
 _COMMON = 0.7  # correlation of detections and colours between bands
 
 
@@ -170,7 +178,8 @@ def add_compact(
     shape = np.array([kinds[k].shape for k in kind], object)
     shape[intrinsic < 0.5 * fwhm] = "point"
     intrinsic *= np.array([_EXTENT.get(name, 1.0) for name in shape])
-    infrared = _infrared_fluxes(kind, kinds, flux, intrinsic, rng)
+    nebula = np.isin(np.array(names, object)[kind], _NEBULAE)
+    infrared = _infrared_fluxes(kind, kinds, flux, np.where(nebula, intrinsic, 0.0), below, rng)
     rows = sources.add(
         x=x, y=y, flux=flux, alpha=alpha, size=intrinsic, theta=theta, morphology=shape,
         population=np.array(names, object)[kind], label=label, chance=chance, **infrared,
@@ -208,23 +217,35 @@ def _labels(kind: np.ndarray, names: list[str], rng: np.random.Generator) -> np.
 
 
 def _infrared_fluxes(
-    kind: np.ndarray, kinds: list[CompactClass], flux: np.ndarray, size: np.ndarray, rng: np.random.Generator
+    kind: np.ndarray,
+    kinds: list[CompactClass],
+    flux: np.ndarray,
+    size: np.ndarray,
+    below: np.ndarray,
+    rng: np.random.Generator,
 ) -> dict[str, np.ndarray]:
-    """Infrared flux densities in Jy: by colour, above the limit for the detected share, below it for the rest."""
+    """Infrared flux densities in Jy: by colour, above the limit for the detected share, below it for the rest.
+
+    The tables' shares hold what stars give by chance; that is taken off.
+    """
     common, common_colour = rng.normal(size=(2, kind.size))
     columns = {}
     for i, (name, band) in enumerate(BANDS.items()):
+        by_chance = band.chance * np.where(below, 1.0, _ABOVE)
         share = np.array([k.detected[i] for k in kinds])[kind] / 100
+        share = np.maximum(share - by_chance, 0) / (1 - by_chance)
         own = _COMMON * common + np.sqrt(1 - _COMMON**2) * rng.normal(size=kind.size)
         rank = np.argsort(np.argsort(own)) / max(kind.size, 1)  # uniform, and correlated between bands
         detected = rank > 1 - share
         scatter = np.array([k.colour_scatter for k in kinds])[kind]
         deviation = _COMMON * common_colour + np.sqrt(1 - _COMMON**2) * rng.normal(size=kind.size)
         bright = flux * 10 ** (np.array([k.colour[i] for k in kinds])[kind] + scatter * deviation)
-        # An extended source needs more flux for the same peak.
-        limit = band.limit * 1e-3 * (1 + (size / band.fwhm) ** 2)
+        # An extended source needs more flux for the same peak; and a coarser beam sees more of it at once.
+        limit, faint = (
+            band.limit * 1e-3 * (1 + (size / fwhm) ** 2) for fwhm in (band.fwhm, max(band.fwhm, COARSE))
+        )
         columns[f"flux_{name}"] = np.where(
-            detected, np.maximum(bright, 2.0 * limit), np.minimum(bright, 0.25 * limit)
+            detected, np.maximum(bright, 2.0 * limit), np.minimum(bright, FAINT * faint)
         )
         columns[f"detected_{name}"] = detected
     return columns
@@ -306,7 +327,7 @@ def _counterparts(
     rows = np.flatnonzero(table["label"].notna().to_numpy() & (table["label"] != "").to_numpy())
     parts, owner = [], []
     for row in rows:
-        if table["population"].iloc[row] in ("HII", "PN"):
+        if table["population"].iloc[row] in _NEBULAE:
             part = components[start[row] : start[row + 1]].copy()
             part["flux"] /= part["flux"].sum()
         else:
@@ -320,7 +341,7 @@ def _counterparts(
 def _stars(band: Band, extent: float, rng: np.random.Generator) -> np.ndarray:
     """Foreground stars: counts of slope -0.9, fifteen times as many in the plane as above it."""
     stars = []
-    for half, factor in ((0, 1.0), (1, 1 / 15)):
+    for half, factor in ((0, 1.0), (1, _ABOVE)):
         n = int(rng.poisson(2 * factor * band.stars * (extent / 3600) ** 2 / 2))
         drawn = np.zeros(n, COMPONENT)
         drawn["x"] = rng.uniform(0, extent, n)
