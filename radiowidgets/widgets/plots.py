@@ -4,7 +4,7 @@ HoloViews and datashader draw what is in view at the resolution of the screen, s
 grow with the map. Their front end comes from the installed packages, never from the network: `extension` loads it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ipywidgets
@@ -76,14 +76,14 @@ def show_map(
     ParameterError
         If `extension` was not called before, or `sources` has no pixel positions.
     """
-    _need_front_end()
+    need_front_end()
     if sources is not None and not {"x", "y"} <= set(sources.columns):
         columns = ", ".join(map(str, sources.columns[:8]))
         raise ParameterError(f"sources needs columns x and y in pixels of the map; it has {columns}.")
     import holoviews as hv
     from holoviews.streams import RangeXY
 
-    picture = _Picture(sky, limits)
+    picture = Overview(sky, limits)
     ny, nx = sky.shape
     layers = hv.DynamicMap(picture.image, streams=[RangeXY()]).opts(
         cmap="inferno", clim=(0, 1), tools=["hover"], xlabel="x (pixel)", ylabel="y (pixel)"
@@ -125,7 +125,7 @@ def show_channels(pixels: np.ndarray, names: Sequence[str], *, size: int = 130) 
     ParameterError
         If `extension` was not called before, or the names do not fit.
     """
-    _need_front_end()
+    need_front_end()
     if pixels.ndim != 3 or pixels.shape[2] != len(names):
         raise ParameterError(
             f"pixels has shape {pixels.shape}; {len(names)} names need (h, w, {len(names)})."
@@ -181,7 +181,7 @@ def show_points(
     ParameterError
         If `extension` was not called before, or the shapes do not fit.
     """
-    _need_front_end()
+    need_front_end()
     places = np.asarray(places, dtype=np.float32)
     if places.ndim != 2 or places.shape[1] != 2 or (values is not None and len(values) != len(places)):
         count = "no" if values is None else f"{len(values)}"
@@ -202,34 +202,62 @@ def show_points(
 
 
 def show_curve(
-    values: Sequence[float], name: str = "value", step: str = "step", *, height: int = 240
+    values: Sequence[float] | Mapping[str, Sequence[float]],
+    name: str = "value",
+    step: str = "step",
+    *,
+    at: Sequence[float] | None = None,
+    bars: bool = False,
+    height: int = 240,
 ) -> ipywidgets.Widget:
-    """Show numbers one after the other, such as the loss of each epoch.
+    """Show numbers one after the other, such as the loss of each epoch; several lines where they are named.
 
     Parameters
     ----------
-    values : sequence of numbers
+    values : sequence of numbers, or mapping of a name to one
+        Of one length all. Numbers that are not finite leave a gap.
     name, step : str
-        What they are, and what is counted, from 1.
+        What they are, and what they are given at.
+    at : sequence of numbers, optional
+        Where each value stands along the axis; default: counted from 1.
+    bars : bool
+        Draw steps, as of a histogram, instead of points joined by lines.
     height : int
         Height in pixels.
 
     Raises
     ------
     ParameterError
-        If `extension` was not called before, or the values are not a sequence of numbers.
+        If `extension` was not called before, or the values are not sequences of numbers of one length.
     """
-    _need_front_end()
-    line = np.asarray(values)
-    if line.ndim != 1 or line.dtype.kind not in "fiub":
-        raise ParameterError(
-            f"values has shape {line.shape} and type {line.dtype}; give a sequence of numbers."
-        )
+    need_front_end()
+    several = isinstance(values, Mapping)
+    named = values if isinstance(values, Mapping) else {"": values}
+    lines = {str(key): np.asarray(line) for key, line in named.items()}
+    length = len(next(iter(lines.values()))) if lines else 0
+    places = np.arange(1, length + 1) if at is None else np.asarray(at)
+    for line in (*lines.values(), places):
+        if line.shape != (length,) or line.dtype.kind not in "fiub":
+            raise ParameterError(
+                f"values has shape {line.shape} and type {line.dtype}; give a sequence of numbers, "
+                "several of one length, and as many places."
+            )
     import holoviews as hv
 
-    points = (np.arange(1, len(line) + 1), line)
-    curve = hv.Curve(points, step, name) * hv.Scatter(points, step, name).opts(size=6)
-    return _view(curve.opts(frame_height=height, frame_width=2 * height, toolbar=None), height + 70)
+    def drawn(line: np.ndarray) -> Any:
+        curve = hv.Curve((places, line), step, name)
+        if bars:
+            return curve.opts(interpolation="steps-mid")
+        return curve * hv.Scatter((places, line), step, name).opts(size=6) if not several else curve
+
+    shape = {"frame_height": height, "frame_width": 2 * height, "toolbar": None}
+    if not several:
+        return _view(drawn(lines[""]).opts(**shape), height + 70)
+    colours = {key: PALETTE[k % len(PALETTE)] for k, key in enumerate(lines)}
+    together = hv.NdOverlay(
+        {key: drawn(line).opts(color=colours[key]) for key, line in lines.items()}, "line"
+    )
+    return _view(together.opts(legend_position="right", **shape), height + 70)
 
 
 def _scale(table: pd.DataFrame) -> Any:
@@ -272,7 +300,8 @@ def _kinds(table: pd.DataFrame) -> Any:
     return dynspread(grey) * dynspread(shown, max_px=4)
 
 
-def _need_front_end() -> None:
+def need_front_end() -> None:
+    """Raise ParameterError where `extension` was not called."""
     if not _loaded:
         raise ParameterError("Plots need their front end; call rw.extension() in a cell before this one.")
 
@@ -289,10 +318,10 @@ def _view(element: Any, height: int) -> ipywidgets.Widget:
     return view
 
 
-class _Picture:
-    """The part of a map that is in view, at most as fine as the screen."""
+class Overview:
+    """The part of a map that is in view, at most as fine as the screen, from `limits` in units of its robust noise."""
 
-    def __init__(self, sky: SkyMap, limits: tuple[float, float]) -> None:
+    def __init__(self, sky: SkyMap, limits: tuple[float, float] = (-2.0, 30.0)) -> None:
         self.sky = sky
         ny, nx = sky.shape
         self.step = max(1, int(np.ceil(max(ny, nx) / OVERVIEW)))
@@ -307,8 +336,17 @@ class _Picture:
         self.low, self.high = (middle + limit * (noise or 1.0) for limit in limits)
 
     def image(self, x_range: tuple[float, float] | None, y_range: tuple[float, float] | None) -> Any:
+        """Return the part as a HoloViews image of what is shown and of the values."""
         import holoviews as hv
 
+        shown, pixels, edges = self.pixels(x_range, y_range)
+        dimensions = ["shown", hv.Dimension("value", unit=str(self.sky.unit or ""))]
+        return hv.Image(np.dstack([shown, pixels])[::-1], bounds=edges, kdims=["x", "y"], vdims=dimensions)
+
+    def pixels(
+        self, x_range: tuple[float, float] | None, y_range: tuple[float, float] | None
+    ) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float, float]]:
+        """Return the part stretched to [0, 1], its values, and its edges (x0, y0, x1, y1) in pixels of the map."""
         ny, nx = self.sky.shape
         x0, x1 = _clip(x_range, nx)
         y0, y1 = _clip(y_range, ny)
@@ -325,9 +363,7 @@ class _Picture:
             )
         share = np.clip((pixels - self.low) / (self.high - self.low), 0, 1)
         shown = np.arcsinh(10 * share) / np.arcsinh(10)
-        edges = (x0 - 0.5, y0 - 0.5, x1 - 0.5, y1 - 0.5)
-        dimensions = ["shown", hv.Dimension("value", unit=str(self.sky.unit or ""))]
-        return hv.Image(np.dstack([shown, pixels])[::-1], bounds=edges, kdims=["x", "y"], vdims=dimensions)
+        return shown, pixels, (x0 - 0.5, y0 - 0.5, x1 - 0.5, y1 - 0.5)
 
 
 def _clip(interval: tuple[float, float] | None, length: int) -> tuple[int, int]:

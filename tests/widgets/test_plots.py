@@ -15,7 +15,7 @@ def shown(picture, x_range, y_range):
 
 def test_zoomed_in_the_pixels_are_those_of_the_map():
     sky = noisy_sky(400, 300)
-    image, values = shown(plots._Picture(sky, (-2, 30)), (99.5, 150.2), (40.0, 90.0))
+    image, values = shown(plots.Overview(sky, (-2, 30)), (99.5, 150.2), (40.0, 90.0))
     x0, y0, x1, y1 = image.bounds.lbrt()
     assert (x0, y0) == (98.5, 39.5)
     assert x1 >= 150.2 and y1 >= 90.0
@@ -28,7 +28,7 @@ def test_zoomed_in_the_pixels_are_those_of_the_map():
 def test_a_large_map_is_shown_from_its_overview(monkeypatch):
     monkeypatch.setattr(plots, "OVERVIEW", 100)
     sky = noisy_sky(400, 300)
-    picture = plots._Picture(sky, (-2, 30))
+    picture = plots.Overview(sky, (-2, 30))
     assert max(picture.overview.shape) <= 100
     image, values = shown(picture, None, None)
     assert image.bounds.lbrt() == (-0.5, -0.5, 399.5, 299.5)
@@ -38,7 +38,7 @@ def test_a_large_map_is_shown_from_its_overview(monkeypatch):
 def test_a_blank_map_and_odd_ranges_do_no_harm():
     sky = rw.SkyMap.from_array(np.full((50, 60), np.nan, np.float32))
     for ranges in ((None, None), ((np.nan, 3.0), (0.0, 1.0)), ((-500.0, -400.0), (900.0, 1000.0))):
-        image, _ = shown(plots._Picture(sky, (-2, 30)), *ranges)
+        image, _ = shown(plots.Overview(sky, (-2, 30)), *ranges)
         assert np.isnan(image.dimension_values("value")).all()
 
 
@@ -77,3 +77,20 @@ def test_a_curve_is_of_numbers_in_a_row(monkeypatch):
     monkeypatch.setattr(plots, "_loaded", True)
     with pytest.raises(ParameterError, match=r"shape \(2, 2\)"):
         rw.show_curve(np.zeros((2, 2)))
+    with pytest.raises(ParameterError, match=r"shape \(3,\).*one length"):
+        rw.show_curve({"a": [1, 2], "b": [1, 2, 3]})
+    with pytest.raises(ParameterError, match="as many places"):
+        rw.show_curve([1.0, 2.0], at=[1.0])
+
+
+@pytest.mark.parametrize("bars", [False, True])
+def test_named_curves_have_a_legend(monkeypatch, bars):
+    import holoviews.plotting.bokeh  # as `extension` does
+
+    monkeypatch.setattr(holoviews.Store, "current_backend", "bokeh")
+    monkeypatch.setattr(plots, "_loaded", True)
+    view = rw.show_curve(
+        {"recall": [1, 0.5], "precision": [0.1, 0.4]}, "share", "score", at=[0.4, 0.7], bars=bars
+    )
+    legend = view.plot.handles["plot"].legend[0]
+    assert [item.label.value for item in legend.items] == ["recall", "precision"]
