@@ -255,7 +255,7 @@ def show_curve(
         return _view(drawn(lines[""]).opts(**shape), height + 70)
     colours = {key: PALETTE[k % len(PALETTE)] for k, key in enumerate(lines)}
     together = hv.NdOverlay(
-        {key: drawn(line).opts(color=colours[key]) for key, line in lines.items()}, "line"
+        {key: drawn(line).opts(color=colours[key]) for key, line in lines.items()}, "line", sort=False
     )
     return _view(together.opts(legend_position="right", **shape), height + 70)
 
