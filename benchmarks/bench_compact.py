@@ -253,6 +253,26 @@ def print_table_6(table: pd.DataFrame) -> None:
     print(as_text(colours, 2))
 
 
+def print_figure_3(table: pd.DataFrame) -> None:
+    rows = {}
+    for label in CLASSES:
+        own = table[table["label"] == label]
+        alpha = own["alpha"].dropna()
+        low, middle, high = np.percentile(alpha, [16, 50, 84]) if len(alpha) else [np.nan] * 3
+        off = (own["alpha"] - own["true_alpha"])[~own["true_chance"]]
+        rows[label] = {
+            "r > 0.9 (%)": 100 * len(alpha) / len(own),
+            "16 %": low,
+            "median": middle,
+            "84 %": high,
+        }
+        rows[label]["median of measured - true"] = off.median()
+    print(
+        "Figure 3: spectral indices by T-T plots (paper: pulsars steepest, RG, QSO near -0.9, HII, PN near 0)\n"
+    )
+    print(as_text(pd.DataFrame(rows).T, 2))
+
+
 def print_correlations(table: pd.DataFrame) -> None:
     names = feature_names(FIVE)
     rows = {}
@@ -497,6 +517,7 @@ def main() -> None:
         print_counts(table)
         print_table_6(table)
         print_correlations(table)
+        print_figure_3(table)
         print_figures(table, print_table_7(table, options.splits))
         if options.scan:
             print_scan(table)

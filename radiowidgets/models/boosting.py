@@ -341,6 +341,7 @@ def repeat_splits(
 
     def answer(train: NDArray[Any], valid: NDArray[Any], tested: NDArray[Any], seed: int) -> pd.DataFrame:
         options: dict[str, Any] = {"classes": names, "parameters": parameters, "threads": threads}
+        options["calibration"] = "none"  # as the paper: the class of the largest score
         return train_boosting(features, labels, train, valid, seed=seed, **options).predict(
             features.iloc[tested]
         )
