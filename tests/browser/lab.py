@@ -35,11 +35,13 @@ SETTINGS = {
     },
 }
 
+PREFIX = "/user/ada/"  # where a JupyterHub serves its users
+
 _workspaces = itertools.count()
 
 
 class LabServer:
-    """A JupyterLab server on a free port of 127.0.0.1 with folders of its own.
+    """A JupyterLab server on a free port of 127.0.0.1 with folders of its own, under a prefix as behind a hub.
 
     Parameters
     ----------
@@ -61,7 +63,7 @@ class LabServer:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http://127.0.0.1:{port}{PREFIX}"
         environment = {
             **{
                 name: value
@@ -77,7 +79,8 @@ class LabServer:
         }
         command = [
             sys.executable, "-m", "jupyterlab", "--no-browser", "--ServerApp.ip=127.0.0.1",
-            f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={self.root}",
+            f"--ServerApp.port={port}", f"--ServerApp.base_url={PREFIX}", "--ServerApp.port_retries=0",
+            f"--ServerApp.root_dir={self.root}",
             "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True",
             "--LabApp.expose_app_in_browser=True", "--LabApp.extension_manager=readonly",
             "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
@@ -108,7 +111,7 @@ class LabServer:
 
     def api(self, method: str, path: str) -> Any:
         """Call the server's REST interface and return what it answers."""
-        request = urllib.request.Request(f"{self.url}/api/{path}", method=method)
+        request = urllib.request.Request(f"{self.url}api/{path}", method=method)
         with urllib.request.urlopen(request, timeout=30) as answer:
             text = answer.read()
         return json.loads(text) if text else None
@@ -160,7 +163,7 @@ class LabServer:
 
 def open_notebook(page: Page, name: str) -> None:
     """Open a notebook of the server's folder in a new, empty workspace, and wait for its kernel."""
-    page.goto(f"/lab/workspaces/test-{next(_workspaces)}/tree/{name}?reset")
+    page.goto(f"lab/workspaces/test-{next(_workspaces)}/tree/{name}?reset")
     wait_until_ready(page)
     # The file browser would take a third of the page.
     if page.locator("#jp-left-stack").is_visible():
