@@ -38,6 +38,7 @@ _HOMES = {
     "Relabel": "widgets.relabel",
     "LatentExplorer": "widgets.explorer",
     "ViewsExplorer": "widgets.views",
+    "LiveCurves": "widgets.curves",
     "extension": "widgets.plots",
     "show_channels": "widgets.plots",
     "show_curve": "widgets.plots",
