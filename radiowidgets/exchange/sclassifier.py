@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Sequence
 
+    from radiowidgets.data.frames import FrameSet
+
 CLASS_IDS = {
     "UNKNOWN": 0, "STAR": 1, "GALAXY": 2, "PN": 3, "HII": 6, "PULSAR": 23, "YSO": 24, "QSO": 6000,
 }  # fmt: skip
@@ -305,6 +307,121 @@ def _entry(entry: Any) -> tuple[dict[str, Any], bool]:
         row["is_outlier"] = bool(_whole(entry["is_outlier"]))
         row["outlier_score"] = float(entry["outlier_score"])
     return row, same
+
+
+# ------------------------------------------------------------------------------------
+# images
+
+
+def write_cutouts(
+    folder: str | os.PathLike[str], frames: FrameSet, labels: Iterable[str] | None = None
+) -> Path:
+    """Write multi-band cutouts as FITS files, one a source and band, and the data list of them.
+
+    Parameters
+    ----------
+    folder : str or path
+        New, or empty; files are ``<name>/<band>.fits`` and ``datalist.json``, which names them from there.
+    frames : FrameSet
+        Of `cut_bands`.
+    labels : (n,) str, optional
+
+    Returns
+    -------
+    Path
+        The data list.
+
+    Raises
+    ------
+    ParameterError
+        If the folder holds something, or the frames have no bands.
+    """
+    from astropy.io import fits
+
+    from radiowidgets.data.regrid import tangent_grid
+
+    folder = Path(folder).expanduser()
+    if not frames.channels:
+        raise ParameterError("the frames have no bands; make them with cut_bands.")
+    if folder.exists() and any(folder.iterdir()):
+        raise ParameterError(f"{folder} holds other files; choose a new folder.")
+    about = getattr(frames.sources, "attrs", {})
+    scale, beam = about.get("pixel_scale_arcsec"), about.get("beam_arcsec_deg")
+    rows, used = [], set()
+    for k, name in enumerate(frames.frame_ids):
+        stem = re.sub(r"[^\w+-]", "_", str(name))
+        stem = stem if stem not in used else f"{stem}-{k}"
+        used.add(stem)
+        pixels = frames.pixels([k])[0]
+        header = fits.Header()
+        if scale is not None:
+            header.update(tangent_grid(frames.ra[k], frames.dec[k], pixels.shape[0], scale).to_header())
+        if beam is not None:
+            header["BMAJ"], header["BMIN"], header["BPA"] = beam[0] / 3600, beam[1] / 3600, beam[2]
+        header["BUNIT"] = "Jy/pixel"
+        (folder / stem).mkdir(parents=True, exist_ok=True)
+        files = [f"{stem}/{band}.fits" for band in frames.channels]
+        for channel, file in enumerate(files):
+            fits.writeto(folder / file, pixels[..., channel], header)
+        rows.append({"filepaths": files})
+    table = pd.DataFrame(rows, index=list(frames.frame_ids))
+    table["label"] = [""] * len(table) if labels is None else list(labels)
+    return write_data_list(folder / "datalist.json", table)
+
+
+def read_cutouts(path: str | os.PathLike[str], bands: Sequence[str]) -> FrameSet:
+    """Read the images that a data list names: those of `write_cutouts` or of scutout.
+
+    Parameters
+    ----------
+    path : str or path
+        The data list; files are looked for from its folder, and nowhere outside it.
+    bands : sequence of str
+        Their names, in the order of the files of each source.
+
+    Returns
+    -------
+    FrameSet
+        With `channels`, and as its `sources` the data list. Sources that lack a file, or whose images differ in
+        shape, are in `left_out` with the reason.
+
+    Raises
+    ------
+    CatalogueError
+        If the list cannot be read or no source is left.
+    """
+    from radiowidgets.data.frames import FrameSet
+    from radiowidgets.data.maps import SkyMap
+    from radiowidgets.errors import MapError
+
+    table = read_data_list(path)
+    root = Path(path).expanduser().resolve().parent
+    images, kept, reasons = [], [], {}
+    for k, files in enumerate(table["filepaths"]):
+        try:
+            if len(files) != len(bands):
+                raise MapError(f"{len(files)} files for {len(bands)} bands")
+            places = [(root / file).resolve() for file in files]
+            if not all(place.is_relative_to(root) for place in places):
+                raise MapError("a file lies outside the folder of the list")
+            skies = [SkyMap.open(place) for place in places]
+            if len({sky.shape for sky in skies}) > 1:
+                raise MapError(f"the images have {len({sky.shape for sky in skies})} shapes")
+        except (MapError, OSError) as error:
+            reasons[k] = str(error)
+            continue
+        images.append(np.stack([np.array(sky.pixels, np.float32) for sky in skies], axis=-1))
+        kept.append(k)
+    if not images:
+        raise CatalogueError(
+            f"{path}: no source could be read; the first: {next(iter(reasons.values()), 'none')}"
+        )
+    names = [str(name) for name in table.index[kept]]
+    frames = FrameSet.from_images(images, names if len(set(names)) == len(names) else None)
+    frames.channels = tuple(bands)
+    frames.sources = pd.DataFrame(table.iloc[kept])
+    frames.left_out = pd.DataFrame(table.iloc[list(reasons)]).assign(reason=list(reasons.values()))
+    return frames
 
 
 # ------------------------------------------------------------------------------------

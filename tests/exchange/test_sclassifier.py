@@ -6,13 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import radiowidgets as rw
 from radiowidgets.errors import CatalogueError, ParameterError
 from radiowidgets.exchange.sclassifier import (
     CLASS_IDS,
     class_id,
     class_name,
+    read_cutouts,
     read_data_list,
     read_features,
+    write_cutouts,
     write_data_list,
     write_features,
 )
@@ -127,6 +130,28 @@ def test_what_is_no_such_file_is_refused_in_one_line(tmp_path, text):
         read_features(path)
     with pytest.raises(CatalogueError, match="cannot be read"):
         read_features(tmp_path / "none")
+
+
+def test_cutouts_go_out_and_come_back(tmp_path):
+    rng = np.random.default_rng(1)
+    images = [rng.normal(size=(side, side, 2)).astype(np.float32) for side in (5, 7)]
+    images[0][0, 0] = np.nan
+    frames = rw.FrameSet.from_images(images, ["a/b", "a_b"])
+    frames.channels = ("radio", "12um")
+    path = write_cutouts(tmp_path / "out", frames, ["HII", ""])
+    again = read_cutouts(path, ["radio", "12um"])
+    assert list(again.frame_ids) == ["a/b", "a_b"] and again.sources["label"].tolist() == ["HII", ""]
+    for k in range(2):
+        np.testing.assert_array_equal(again.pixels([k])[0], images[k])
+    with pytest.raises(ParameterError, match="holds other files"):
+        write_cutouts(tmp_path / "out", frames)
+    content = json.loads(path.read_text())
+    content["data"][0]["filepaths"][0] = "../../etc/passwd"
+    path.write_text(json.dumps(content))
+    again = read_cutouts(path, ["radio", "12um"])
+    assert len(again) == 1 and "outside" in again.left_out["reason"].iloc[0]
+    with pytest.raises(CatalogueError, match="no source could be read"):
+        read_cutouts(path, ["radio"])
 
 
 def test_names_that_would_break_the_file_are_refused(tmp_path):
