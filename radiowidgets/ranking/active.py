@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 
 from radiowidgets.errors import ParameterError
-from radiowidgets.ranking.trees import Forest, add_products
+from radiowidgets.ranking.process import Process
+from radiowidgets.ranking.trees import Forest
 
 FULL_WEIGHT = (
     80  # ratings after which the first order no longer counts; a tenth of the frames where that is less
 )
+EARLY = 0.3  # what the first ratings count beside the first order
 HIGHEST = 5.0
 
 
@@ -112,10 +114,10 @@ def learn(
 ) -> Learnt:
     """Learn from ratings, in time that does not grow with the number of frames.
 
-    The place in the first order is averaged with the place by the interest that extra trees and a Bayesian ridge
-    regression predict from the ratings. Early on both count alike, so that what is unusual in a way not seen yet
-    is still looked at; from 80 ratings on (of fewer than 800 frames, from a tenth of them on) the prediction counts
-    alone. Places are those among all frames, of more than 5,000 among that many drawn from them.
+    The place in the first order is averaged with the place by the interest that extra trees and a Gaussian process
+    (`radiowidgets.ranking.process`) predict from the ratings. Early on the first order counts for 70 %, so that what
+    is unusual in a way not seen yet is still looked at; from 80 ratings on (of fewer than 800 frames, from a tenth of
+    them on) the predictions count alone. Places are those among all frames, of more than 5,000 among that many drawn.
 
     Parameters
     ----------
@@ -157,8 +159,8 @@ def learn(
         return Learnt(base, spread, text)
     weight = weight_of_ratings(len(rows), len(spread))
     text = f"your {len(rows)} ratings count for {weight:.0%}, the first ranking for {1 - weight:.0%}"
-    models = fit_ratings(spread[rows], ratings, seed)
     reference = reference_rows(len(spread), seed) if reference is None else reference
+    models = fit_ratings(spread[rows], ratings, seed, spread[reference].var(axis=0))
     return Learnt(base, spread, text, weight, models, reference)
 
 
@@ -203,40 +205,56 @@ def kept_ratings(labels: Mapping[str, float] | pd.Series | None) -> str:
     return json.dumps({str(frame_id): rating for frame_id, rating in ratings.items()})
 
 
-def clipped_spread(values: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
+def clipped_spread(
+    values: np.ndarray, like: np.ndarray | None = None, blocks: Sequence[int] | None = None
+) -> np.ndarray:
     """Return values in standard deviations from the means (of `like`), within 6, as float32.
 
     So that no outlier rules a column.
+
+    Parameters
+    ----------
+    values : (n, d) array
+    like : (m, d) array, optional
+    blocks : sequence of int, optional
+        Columns of each part that the values are made of, an embedding and frame features, say: each part then has
+        the same variance in all, so that neither drowns the other.
     """
     values = np.asarray(values, dtype=np.float32)
     known = values if like is None else np.asarray(like, dtype=np.float32)
     width = known.std(axis=0, dtype=np.float64)
     spread = values - known.mean(axis=0, dtype=np.float64).astype(np.float32)
     spread /= np.where(width > 0, width, 1.0).astype(np.float32)
-    return np.clip(spread, -6, 6, out=spread)
+    np.clip(spread, -6, 6, out=spread)
+    if blocks is not None and len(blocks) > 1:
+        spread *= block_factors(blocks, values.shape[1])
+    return spread
 
 
-class Linear:
-    """A linear prediction of rows (n, d): the same number for a row whichever rows come with it."""
-
-    def __init__(self, coefficients: np.ndarray, intercept: float) -> None:
-        self.coefficients = np.asarray(coefficients, dtype=np.float64)
-        self.intercept = float(intercept)
-
-    def predict(self, rows: np.ndarray) -> np.ndarray:
-        """Return (n,) predictions."""
-        out = np.full(len(rows), self.intercept)
-        add_products(rows, self.coefficients, out)
-        return out
+def block_factors(blocks: Sequence[int], columns: int) -> np.ndarray:
+    """Return what columns of the variance 1 are multiplied by, so that each block has the same variance in all."""
+    counts = np.asarray(blocks)
+    if counts.ndim != 1 or (counts < 1).any() or counts.sum() != columns:
+        raise ParameterError(f"blocks are {list(blocks)}; give the columns of each part, {columns} together.")
+    return np.repeat(np.sqrt(columns / (len(counts) * counts)), counts).astype(np.float32)
 
 
-def fit_ratings(spread: np.ndarray, ratings: np.ndarray, seed: int) -> tuple[Forest, Linear]:
-    """Return the extra trees and the Bayesian ridge regression of the rated frames, the same for the same seed."""
-    from sklearn.linear_model import BayesianRidge
+def fit_ratings(
+    spread: np.ndarray, ratings: np.ndarray, seed: int, variance: np.ndarray | None = None
+) -> tuple[Forest, Process]:
+    """Return the extra trees and the Gaussian process of rated frames, the same for the same seed.
 
+    Parameters
+    ----------
+    spread : (m, d) array
+    ratings : (m,) array
+        0-5, not all alike.
+    seed : int
+    variance : (d,) array, optional
+        Of the columns, over all frames; default: 1.
+    """
     target = ratings / HIGHEST
-    ridge = BayesianRidge().fit(spread.astype(np.float64), target)
-    return Forest.grow(spread, target, seed=seed), Linear(ridge.coef_, ridge.intercept_)
+    return Forest.grow(spread, target, seed=seed), Process.fit(spread, target, variance, seed=seed)
 
 
 def predict_interest(models: Sequence[Any], spread: np.ndarray) -> np.ndarray:
@@ -245,9 +263,9 @@ def predict_interest(models: Sequence[Any], spread: np.ndarray) -> np.ndarray:
 
 
 def weight_of_ratings(ratings: int, frames: int) -> float:
-    """Return how much so many ratings count beside the first order: half at first, later all."""
+    """Return how much so many ratings count beside the first order: a third at first, later all."""
     full = max(10.0, min(FULL_WEIGHT, 0.1 * frames))
-    return float(np.interp(ratings, [0.2 * full, full], [0.5, 1.0]))
+    return float(np.interp(ratings, [0.2 * full, full], [EARLY, 1.0]))
 
 
 def share_below(values: np.ndarray) -> np.ndarray:

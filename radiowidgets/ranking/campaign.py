@@ -8,7 +8,13 @@ import pandas as pd
 
 from radiowidgets.errors import ParameterError
 from radiowidgets.labels.progress import Estimate, forecast
-from radiowidgets.ranking.active import HIGHEST, fit_ratings, predict_interest, rated_rows
+from radiowidgets.ranking.active import (
+    HIGHEST,
+    fit_ratings,
+    predict_interest,
+    rated_rows,
+    reference_rows,
+)
 from radiowidgets.ranking.rankers import Ranker, make_ranker
 
 # What a tag says of a frame that carries it and no rating.
@@ -272,8 +278,9 @@ def expected_finds(
         return None
     told, coming = np.zeros(len(rows)), np.zeros(len(ahead))
     if len(np.unique(ratings)) > 1:
-        told = _predicted_by_others(spread[rows], ratings, seed)
-        coming = predict_interest(fit_ratings(spread[rows], ratings, seed), spread[ahead])
+        variance = spread[reference_rows(len(spread), seed)].var(axis=0)
+        told = _predicted_by_others(spread[rows], ratings, seed, variance)
+        coming = predict_interest(fit_ratings(spread[rows], ratings, seed, variance), spread[ahead])
         unit = max(float(told.std()), 1e-6)
         told, coming = told / unit, coming / unit
     return forecast(-told, ratings >= interesting, np.ones(len(rows)), -coming)
@@ -284,14 +291,16 @@ def worth_stopping(finds: Estimate, least: float = WORTH) -> bool:
     return finds.value < least
 
 
-def _predicted_by_others(known: np.ndarray, ratings: np.ndarray, seed: int) -> np.ndarray:
+def _predicted_by_others(
+    known: np.ndarray, ratings: np.ndarray, seed: int, variance: np.ndarray
+) -> np.ndarray:
     told = np.empty(len(ratings))
     fold = np.random.default_rng(seed).permutation(len(ratings)) % FOLDS
     for part in np.unique(fold):
         mine = fold == part
         rest = ratings[~mine]
         if len(np.unique(rest)) > 1:
-            told[mine] = predict_interest(fit_ratings(known[~mine], rest, seed), known[mine])
+            told[mine] = predict_interest(fit_ratings(known[~mine], rest, seed, variance), known[mine])
         else:
             told[mine] = rest[0]
     return told

@@ -551,16 +551,14 @@ class _Learnt(_Model):
         self._base, self._spread, self._first = base, spread, first
         self._weights = [1 - learnt.weight, *(learnt.weight / len(learnt.models) for _ in learnt.models)]
         self._places, self._models = learnt.places, learnt.models
-        self._paths, self._ridge = learnt.models
 
     def explain(self, row: int, values: np.ndarray) -> _Part:
-        spread = self._spread[row].astype(np.float64)
+        spread = self._spread[row : row + 1]
         parts = [
             self._base.explain(row, values),
-            _Part(self._paths.baseline, self._paths.attribute(spread[np.newaxis])[0]),
-            _Part(self._ridge.intercept, self._ridge.coefficients * spread),
+            *(_Part(model.baseline, model.attribute(spread)[0]) for model in self._models),
         ]
-        told = [self._first[row], *(model.predict(self._spread[row : row + 1])[0] for model in self._models)]
+        told = [self._first[row], *(model.predict(spread)[0] for model in self._models)]
         baseline, contributions = 0.0, np.zeros(len(values))
         for weight, part, place, value in zip(self._weights, parts, self._places, told, strict=True):
             low, high = place(np.array([part.baseline, value]))

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from radiowidgets.parallel import map_chunks
+from radiowidgets.ranking.active import reference_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROWS = 1 << 16  # in one step
+NEAREST = 10
 FAR = np.float32(10.0)  # robust widths; nothing counts as farther out
 
 
@@ -78,6 +80,32 @@ class Neighbours:
         out = self.distances(row)
         out[row] = -1
         return np.argsort(out).astype(np.uint32)
+
+
+def far_off(spread: np.ndarray, like: np.ndarray | None = None, *, seed: int = 0) -> NDArray[np.float64]:
+    """Return how far frames are from those most like them: the mean distance (n,) to the ten nearest others.
+
+    Parameters
+    ----------
+    spread : (n, d) array
+        As `radiowidgets.ranking.active.clipped_spread` makes it.
+    like : (m, d) array, optional
+        Other frames to compare with; default: these. Of more than 5,000 as many are drawn.
+    seed : int
+        Of the draw.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    known = spread if like is None else like
+    drawn = reference_rows(len(known), seed)
+    own = np.zeros(len(spread), bool)
+    if like is None:
+        own[drawn] = True  # such a frame is its own nearest
+    nearest = NearestNeighbors(n_neighbors=min(NEAREST + 1, len(drawn)), algorithm="brute").fit(known[drawn])
+    distance = np.sort(nearest.kneighbors(spread)[0].astype(np.float64), axis=1)
+    if distance.shape[1] == 1:
+        return distance[:, 0]
+    return np.where(own, distance[:, 1:].mean(axis=1), distance[:, :-1].mean(axis=1))
 
 
 def _spread(column: np.ndarray, known: np.ndarray) -> np.ndarray:

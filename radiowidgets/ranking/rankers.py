@@ -2,10 +2,10 @@
 
 ``fit(embedding, labels)`` takes what is known of n frames, an (n, d) array and their interest (0-5, NaN where nobody
 rated), and ``score(embedding)`` returns n numbers, larger = look first. All are seeded. Rankers that learn from
-ratings follow the Isolation Forest until they have two different ratings.
+ratings follow a first order until they have two different ratings: the Isolation Forest, ours its own.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from radiowidgets.ranking.active import (
     share_below,
 )
 from radiowidgets.ranking.isolation import TREES, fit_forest
+from radiowidgets.ranking.neighbours import far_off
 
 INTERESTING = 3.0  # rating from which rankers that know only two classes call a frame interesting
 
@@ -32,6 +33,8 @@ class Ranker:
     """
 
     learns = False
+
+    waits = True  # follows the Isolation Forest as long as there is nothing to learn from
 
     def __init__(self, *, seed: int = 0) -> None:
         self.seed = seed
@@ -53,7 +56,7 @@ class Ranker:
                 f"embedding and labels have shapes {embedding.shape} and {labels.shape}; give (n, d) and (n,)."
             )
         rated = np.flatnonzero(np.isfinite(labels))
-        self._cold = self.learns and len(np.unique(labels[rated])) < 2
+        self._cold = self.learns and self.waits and len(np.unique(labels[rated])) < 2
         if self._cold:
             self._forest(embedding)
         else:
@@ -121,17 +124,12 @@ class Distance(Ranker):
     """Mean distance to the ten nearest neighbours, on standardised columns."""
 
     def _fit(self, embedding: np.ndarray, labels: np.ndarray, rated: np.ndarray) -> None:  # noqa: ARG002
-        from sklearn.neighbors import NearestNeighbors
-        from sklearn.preprocessing import StandardScaler
-
-        self._scale = StandardScaler().fit(embedding)
-        self._model = NearestNeighbors(n_neighbors=min(11, len(embedding))).fit(
-            self._scale.transform(embedding)
-        )
+        self._of, self._spread = embedding, clipped_spread(embedding)
 
     def _score(self, embedding: np.ndarray) -> np.ndarray:
-        distances = self._model.kneighbors(self._scale.transform(embedding))[0]
-        return distances[:, 1:].mean(axis=1) if distances.shape[1] > 1 else distances[:, 0]
+        if embedding is self._of:
+            return far_off(self._spread, seed=self.seed)
+        return far_off(clipped_spread(embedding, self._of), self._spread, seed=self.seed)
 
 
 class NeighbourScore(Ranker):
@@ -309,22 +307,38 @@ class RankAverage(Ranker):
 
 
 class Blend(Ranker):
-    """Ours: no choice to be made. See `radiowidgets.ranking.active.learn`."""
+    """Ours: no choice to be made.
+
+    It begins with the frames that are farthest from their ten nearest neighbours, and moves towards what is rated
+    high, see `radiowidgets.ranking.active.learn`.
+
+    Parameters
+    ----------
+    seed : int
+    blocks : sequence of int, optional
+        Columns of each part that the embedding is made of, where these should count alike.
+    """
 
     learns = True
+    waits = False
+
+    def __init__(self, *, seed: int = 0, blocks: Sequence[int] | None = None) -> None:
+        super().__init__(seed=seed)
+        self._blocks = blocks
+        self._of: Any = None
 
     def _fit(self, embedding: np.ndarray, labels: np.ndarray, rated: np.ndarray) -> None:
-        base = -self._forest(embedding).score_samples(embedding)
-        if getattr(self, "_spread_of", None) is not embedding:
-            self._spread_of, self._spread = embedding, clipped_spread(embedding)
+        if self._of is not embedding:
+            self._of, self._spread = embedding, clipped_spread(embedding, blocks=self._blocks)
+            self._far = far_off(self._spread, seed=self.seed)
         known = dict(zip(rated.tolist(), labels[rated].tolist(), strict=True))
-        self._learnt = learn(self._spread, base, np.arange(len(embedding)), known, seed=self.seed)
+        self._learnt = learn(self._spread, self._far, np.arange(len(embedding)), known, seed=self.seed)
 
     def _score(self, embedding: np.ndarray) -> np.ndarray:
-        if embedding is self._spread_of:
+        if embedding is self._of:
             return self._learnt.score()
-        base = -self._forest(self._spread_of).score_samples(embedding)
-        return self._learnt.score_others(base, clipped_spread(embedding, self._spread_of))
+        spread = clipped_spread(embedding, self._of, self._blocks)
+        return self._learnt.score_others(far_off(spread, self._spread, seed=self.seed), spread)
 
 
 def _doubles(embedding: np.ndarray) -> np.ndarray:

@@ -159,9 +159,9 @@ def test_a_campaign_finds_the_kind_that_is_wanted_long_before_chance():
 
 def test_campaigns_of_several_rankers_side_by_side():
     embedding, interest = cloud()
-    table = compare(embedding, interest, ["default", "isolation forest"], looks=30, seeds=2)
-    assert len(table) == 2 * 2 * 30
-    last = table[table["look"] == 30].groupby("ranker")["found"].mean()
+    table = compare(embedding, interest, ["default", "isolation forest"], looks=40, seeds=2)
+    assert len(table) == 2 * 2 * 40
+    last = table[table["look"] == 40].groupby("ranker")["found"].mean()
     assert last["default"] > last["isolation forest"]
 
 
