@@ -44,6 +44,7 @@ from radiowidgets.models.boosting import (
     train_boosting,
     two_groups,
 )
+from radiowidgets.models.evaluate import split_sources
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDE, DENSITY = 1024, 2000.0  # pixels of 2 arcsec; compact sources per square degree
@@ -355,10 +356,37 @@ def print_figures(table: pd.DataFrame, kept: dict[str, pd.DataFrame]) -> None:
     print(as_text(model.importances(five[feature_names(FIVE)]), 3))
 
 
+def print_probabilities(table: pd.DataFrame) -> None:
+    """Print how far probabilities are from what happens, and what is flagged, on the test part of a split by object."""
+    five = five_band_rows(table)
+    features, labels = five[feature_names(FIVE)], five["label"].to_numpy(object)
+    train, valid, tested = split_sources(labels, five["object"].to_numpy())
+    rows = {}
+    for method in ("none", "sigmoid", "isotonic"):
+        model = train_boosting(features, labels, train, valid, classes=CLASSES, calibration=method)
+        found = model.predict(features.iloc[tested])
+        chance = found[[f"p_{name}" for name in CLASSES]].to_numpy()
+        own = chance[np.arange(len(tested)), [CLASSES.index(label) for label in labels[tested]]]
+        right = (found["label"] == labels[tested]).to_numpy()
+        step = np.minimum((found["probability"].to_numpy() * 10).astype(int), 9)
+        gaps = [
+            abs(right[step == k].mean() - found["probability"].to_numpy()[step == k].mean())
+            * (step == k).mean()
+            for k in np.unique(step)
+        ]
+        rows[method] = {
+            "log loss": -np.log(own).mean(),
+            "calibration error": sum(gaps),
+            "unlike": found["unlike"].mean(),
+        }
+    print(
+        "Probabilities of seven classes on test data, MIR: expected calibration error in ten bins, share flagged\n"
+    )
+    print(as_text(pd.DataFrame(rows).T, 3))
+
+
 def print_scan(table: pd.DataFrame) -> None:
     """Scan the parameters of section 5.1.1 on the validation data of the first split."""
-    from radiowidgets.models.evaluate import split_sources
-
     five = five_band_rows(table)
     features = five[feature_names(FIVE)]
     for name, labels in (
@@ -519,6 +547,7 @@ def main() -> None:
         print_correlations(table)
         print_figure_3(table)
         print_figures(table, print_table_7(table, options.splits))
+        print_probabilities(table)
         if options.scan:
             print_scan(table)
     if options.only != "tables":
