@@ -2,10 +2,11 @@
 
 Frames are windows of 192 x 192 pixels of a map of 8192 x 8192, in random order, so that the tiles of a page come from
 all over the map. Measured in the page, from the event of a key to the end of the animation frame in which the pixels
-are there: first paint, moves, ratings until they are on disk, jumps to pages never seen, a scroll of 1,000 frames, and
-labels at a steady pace with the memory of the page and of the kernel before and after.
+are there: first paint, moves, ratings until they are on disk, until the candidates and until all frames stand in the
+order that follows them, jumps to pages never seen, a scroll of 1,000 frames, and labels at a steady pace with the
+memory of the page and of the kernel before and after.
 
-Usage: python benchmarks/bench_review.py [--frames 55773 1000000] [--minutes 1] [--pace 60] [--moves 200]
+Usage: python benchmarks/bench_review.py [--frames 55773 1000000] [--minutes 1] [--pace 60] [--moves 200] [--follows 30]
 """
 
 import argparse
@@ -15,7 +16,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,15 @@ WATCH = """
       ]).then(done, fail);
     }, { capture: true, once: true }));
   };
+  // The next rating: when it is saved, when the candidates and when all frames stand in the order that follows it.
+  bench.armFollow = (labels) => {
+    const many = Number(bench.root().dataset.saved ?? 0);
+    const known = (name) => Number(bench.root().dataset[name] ?? 0) >= labels;
+    bench.result = new Promise((done, fail) => window.addEventListener("keydown", (event) => Promise.all([
+      bench.until(() => Number(bench.root().dataset.saved) > many, event.timeStamp),
+      bench.until(() => known("learnt"), event.timeStamp), bench.until(() => known("ordered"), event.timeStamp),
+    ]).then(done, fail), { capture: true, once: true }));
+  };
   bench.armFirst = () => {
     bench.result = new Promise((done, fail) => window.addEventListener("keydown", function hear(event) {
       if (event.key !== "Enter") return;
@@ -182,7 +192,7 @@ WATCH = """
 """
 
 
-def spread(times: list[float]) -> dict[str, float]:
+def spread(times: Sequence[float]) -> dict[str, float]:
     return {
         "median": round(float(np.median(times)), 1),
         "p95": round(float(np.percentile(times, 95)), 1),
@@ -232,6 +242,17 @@ class Bench:
         self.page.evaluate("saved => bench.arm(saved)", saved)
         self.page.keyboard.press(key)
         return self.page.evaluate("bench.result")
+
+    def follow(self, number: int) -> dict[str, Any]:
+        """Rate frames one by one, each once the whole order has followed the one before."""
+        self.focus()
+        times = []
+        for labels in range(1, number + 3):  # a first one teaches nothing, the second warms up
+            self.page.evaluate("labels => bench.armFollow(labels)", labels if labels > 1 else 0)
+            self.page.keyboard.press("05420130"[labels % 8])
+            times.append(self.page.evaluate("bench.result"))
+        saved, first, whole = zip(*times[2:], strict=True)
+        return {"saved": spread(saved), "candidates": spread(first), "whole": spread(whole)}
 
     def keys(self, keys: list[str], pause: float, saved: bool = False) -> list[list[float]]:
         """Press keys one after the other, each once the one before is painted and `pause` seconds are over."""
@@ -327,6 +348,7 @@ class Bench:
         self.found["first_paint_ms"] = self.first_paint(1)
         self.focus()
         steps: dict[str, Callable[[], Any]] = {
+            "follow_ms": lambda: self.follow(options.follows),
             "move_ms": lambda: spread([t[0] for t in self.keys(["ArrowRight"] * options.moves, 0.08)]),
             "page_ms": lambda: self.pages(options.moves // 5),
             "jump_all_tiles_ms": lambda: self.jumps(options.moves // 5),
@@ -376,6 +398,13 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str, str]]:
     return [
         ("first paint", f"{first['first_tile']} ms, all tiles {first['all_tiles']} ms", f"< {limit} ms"),
         ("the same, from Run.open in a new kernel", f"{found['opened_anew_ms']['all_tiles']} ms", ""),
+        ("rating to saved", both(**found["follow_ms"]["saved"]), ""),
+        ("rating to candidates in the new order", both(**found["follow_ms"]["candidates"]), "< 100 ms"),
+        (
+            "rating to all frames in the new order",
+            both(**found["follow_ms"]["whole"]),
+            f"< {500 if found['frames'] < 500_000 else 5000} ms",
+        ),
         ("key to next frame painted", both(**found["move_ms"]), "< 50, < 100 ms"),
         ("the same, page by page without pause", both(**found["page_ms"]["cursor"]), ""),
         ("jump anywhere, all tiles", both(**found["jump_all_tiles_ms"]), ""),
@@ -402,6 +431,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1.0, help="of labels")
     parser.add_argument("--pace", type=float, default=60.0, help="labels a minute")
     parser.add_argument("--moves", type=int, default=200)
+    parser.add_argument("--follows", type=int, default=30, help="ratings that the order follows")
     parser.add_argument("--seconds", type=float, default=5.0, help="of the scroll over 1,000 frames")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="review-"))

@@ -31,13 +31,14 @@ from radiowidgets.exchange.regions import drafted, format_of, iau_name, write_ta
 from radiowidgets.exchange.summary import write_summary
 from radiowidgets.features.frames import FEATURES, fill_features, frame_features
 from radiowidgets.labels.log import LabelLog
-from radiowidgets.labels.progress import AHEAD, Progress, Tally, mix_looks
+from radiowidgets.labels.progress import AHEAD, Estimate, Progress, Tally, mix_looks
 from radiowidgets.labels.schema import DEFAULT_SCHEMA, Schema
 from radiowidgets.latent.projection import is_projected, project
-from radiowidgets.ranking.active import clipped_spread, kept_ratings, learn_from_ratings
+from radiowidgets.ranking.active import clipped_spread
+from radiowidgets.ranking.campaign import expected_finds, worth_of
 from radiowidgets.ranking.explanation import Explainer, Explanation
 from radiowidgets.ranking.folding import fold, measure_focus
-from radiowidgets.ranking.isolation import has_sky, rank, ranking_values, score_table
+from radiowidgets.ranking.isolation import has_sky, rank, ranking_values
 from radiowidgets.ranking.neighbours import Neighbours
 from radiowidgets.run.columns import COLUMNS, TEXTS, Columns
 from radiowidgets.run.files import (
@@ -62,12 +63,15 @@ from radiowidgets.run.files import (
     write_whole,
 )
 from radiowidgets.run.outputs import objects_of
+from radiowidgets.run.reranking import Reranking, Shown, first_of, order_of
 
 HIGHEST_INTEREST = 5
 CHUNK = 2048  # frames in one step of a build: belongs to the run, not to the workers
 MANY = 50_000  # frames from which on a pass over the pixels shows its progress
 NOISE = ["background", "rms", "blank_fraction"]
 SEEN = 5.0  # times the noise: what is fainter is no reason to call two frames alike
+TRIED = 256  # frames of an order that are looked through at a time for those that show something new ...
+MOST_TRIED = 16_384  # ... and at most
 IN_MIND = 20  # looks after which a frame may be shown again blindly
 
 
@@ -582,7 +586,7 @@ class Run:
         self._columns.selection[self._rows(frames)] = number
         return number
 
-    def find(self, query: str, scores: pd.DataFrame | None = None) -> np.ndarray:
+    def find(self, query: str, scores: pd.DataFrame | None = None, *, unsaid: Any = ()) -> np.ndarray:
         """Return of which frames a query is true, as bool (n,).
 
         ``peak_snr > 20 and tag == "ARTEFACT" and not annotator == "bob" and "jet" in note``, ``3 < rank <= 100``,
@@ -594,13 +598,15 @@ class Run:
         query : str
         scores : DataFrame, optional
             Where rank and score are taken from; default: `order`.
+        unsaid : sequence of int
+            Frames of which the query shall not know what this annotator said, as they are shown again blindly.
 
         Raises
         ------
         ParameterError
             If the query cannot be read or asks for what there is not; it says where.
         """
-        return match(query, self.readers(scores), len(self))
+        return match(query, self._columns.readers(scores, frozenset(unsaid)), len(self))
 
     def readers(self, scores: pd.DataFrame | None = None) -> "dict[str, Callable[[], np.ndarray | Words]]":
         """Return what reads each of `columns`; rank and score are those of `scores`, by default of `order`."""
@@ -627,7 +633,13 @@ class Run:
         looked[known[tally.looked & (known >= 0)]] = True
         return tally, known, looked
 
-    def progress(self, goal: int | None = None, threshold: int = 4, annotator: str | None = None) -> Progress:
+    def progress(
+        self,
+        goal: int | None = None,
+        threshold: int = 4,
+        annotator: str | None = None,
+        scores: pd.DataFrame | None = None,
+    ) -> Progress:
         """Return how far an annotator is, what their looks yield, and what they may have missed.
 
         All is worked out from the label log, so that a resumed session has the same numbers. It costs
@@ -641,9 +653,11 @@ class Run:
             Interest from which a frame is interesting, 1 to 5.
         annotator : str, optional
             Default: who labels here.
+        scores : DataFrame, optional
+            The order that is looked at; default: `order`.
         """
         tally, known, looked = self._tally(annotator)
-        sequence, ranks, sky = self._sequence()
+        sequence, ranks, sky = self._sequence(scores)
         ahead: list[int] = []
         for start in range(0, len(self), 4096):
             part = sequence[start : start + 4096]
@@ -660,15 +674,45 @@ class Run:
             among=known >= 0,
         )
 
+    def expected(self, threshold: int = 4, scores: pd.DataFrame | None = None) -> tuple[int, Estimate | None]:
+        """Return how many looks lie ahead, at most 100, and how many interesting frames they promise.
+
+        See `radiowidgets.ranking.campaign.expected_finds`; it learns from `worths`.
+
+        Parameters
+        ----------
+        threshold : int
+            Interest from which a frame is interesting.
+        scores : DataFrame, optional
+            The order that is looked at; default: `order`.
+        """
+        seen, spread, ids = self._learnable
+        looked = ~seen
+        for frame_id, state in self.labels.state().items():
+            if not state.empty:
+                with suppress(FrameError):  # of other frames than these
+                    looked[self.frames.index_of(frame_id)] = True
+        ahead = first_of(order_of(self.order if scores is None else scores), looked, AHEAD)
+        rows = (np.cumsum(seen) - 1)[ahead]
+        return len(ahead), expected_finds(spread, ids, self.worths(), rows, interesting=threshold)
+
     def queue(
-        self, *, random: float = 0.1, repeats: float = 0.05, seed: int = 0, count: int = 200
+        self,
+        *,
+        random: float = 0.1,
+        repeats: float = 0.05,
+        seed: int = 0,
+        count: int = 200,
+        planned: Any = (),
+        scores: pd.DataFrame | None = None,
     ) -> np.ndarray:
         """Return the frames to look at next: those of the order, with random frames and blind repeats strewn in.
 
-        Random frames are drawn from all with sky that this annotator has not looked at: what they yield tells what
-        the ranking misses. Repeats are frames that were rated before, but not just now: they tell how steady the
-        reviewer is. Labels of such looks should carry ``shown={"rank": ..., "look": "random" | "repeat"}``. The same
-        labels and seed give the same queue.
+        A frame of the order whose brightest place was seen in another frame, or will be before it, is left out until
+        nothing else is left. Random frames are drawn from all with sky that this annotator has not looked at: what
+        they yield tells what the ranking misses. Repeats are frames that were rated before, but not just now: they
+        tell how steady the reviewer is. Labels of such looks should carry
+        ``shown={"rank": ..., "look": "random" | "repeat"}``. The same labels and seed give the same queue.
 
         Parameters
         ----------
@@ -677,6 +721,10 @@ class Run:
         seed : int
         count : int
             Looks wanted; fewer where the frames come to an end.
+        planned : sequence of int
+            Frames that will be looked at before these.
+        scores : DataFrame, optional
+            The order that is followed; default: `order`.
 
         Returns
         -------
@@ -687,28 +735,56 @@ class Run:
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value < 2**32:
                 raise ParameterError(f"{name} is {value!r}; give a whole number from 0.")
         tally, known, looked = self._tally()
-        sequence, _, sky = self._sequence()
+        sequence, _, sky = self._sequence(scores)
+        done = int(looked.sum() + tally.agreement.sum())
+        planned = self._rows(planned) if len(planned) else np.zeros(0, np.int64)
+        looked[planned] = True
         draws = np.random.default_rng([seed, 1]).permutation(len(self))
         again = known[tally.repeatable(IN_MIND)]
-        again = np.random.default_rng([seed, 2]).permutation(again[again >= 0])
+        again = np.random.default_rng([seed, 2]).permutation(again[(again >= 0) & ~np.isin(again, planned)])
         return mix_looks(
-            sequence[~looked[sequence]],
+            self._one_of_each(sequence[~looked[sequence]], looked, count),
             draws[~looked[draws] & sky[draws]],
             again,
             random=random,
             repeats=repeats,
             seed=seed,
-            done=int(looked.sum() + tally.agreement.sum()),
+            done=done + len(planned),
             count=count,
         )
 
-    def _sequence(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _one_of_each(self, order: np.ndarray, looked: np.ndarray, count: int) -> np.ndarray:
+        """Return the first `count` frames of an order that show what no frame looked at or before them shows."""
+        shown = Shown(self.frames, np.flatnonzero(looked))
+        chosen: list[int] = []
+        for start in range(0, min(len(order), MOST_TRIED), TRIED):
+            part = order[start : start + TRIED]
+            chosen += shown.new(part, self._focus_of(part))
+            if len(chosen) >= count:
+                break
+        rest = order[~np.isin(order, chosen)] if len(chosen) < count else order[:0]
+        return np.concatenate([np.array(chosen, np.int64), rest])
+
+    def _focus_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return where these frames are brightest, measured now where `focus` is not known."""
+        known = "focus" in self.__dict__ or (self.path / "focus.parquet").exists()
+        focus = self.focus[rows] if known else measure_focus(self.frames.select(rows))
+        return np.where(self._plain[rows, np.newaxis], np.nan, focus)
+
+    @cached_property
+    def _plain(self) -> np.ndarray:
+        """Frames in which nothing stands out: they show nothing that another frame could show too."""
+        if "log_peak_snr" not in self.features:
+            return np.zeros(len(self), bool)
+        return self.features["log_peak_snr"].to_numpy() < np.log10(SEEN)
+
+    def _sequence(self, scores: pd.DataFrame | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the frames in rank order, the rank of each, and which have sky; kept for the last order."""
-        order = self.order
+        order = self.order if scores is None else scores
         if self._sequenced is None or self._sequenced[0] is not order:
             ranks = order["rank"].to_numpy()
             sky = self.scores["score"].to_numpy() > 0
-            self._sequenced = (order, np.argsort(ranks, kind="stable"), ranks, sky)
+            self._sequenced = (order, order_of(order), ranks, sky)
         return self._sequenced[1:]
 
     def summary(self, threshold: int = 4) -> str:
@@ -739,19 +815,33 @@ class Run:
             self.name, about, maps, self.labels.table(), people, version=radiowidgets.__version__
         )
 
-    def rerank(self, ratings: Mapping[str, float] | pd.Series) -> pd.DataFrame:
-        """Return the base scores moved by `ratings` (interest by frame_id); frames without sky stay last.
+    def worths(self, annotator: str | None = None) -> dict[str, float]:
+        """Return what an annotator's labels say of frames, interest (0-5) by frame_id: what re-ranking learns from.
 
-        See `radiowidgets.ranking.active.learn_from_ratings`. ``attrs["learnt"]`` says in words what was done.
+        A rating counts as it is; where there is none, tags speak: an ARTEFACT is worth 0, PECULIAR 4 (see
+        `radiowidgets.ranking.campaign.WORTH_OF_TAGS`).
+
+        Parameters
+        ----------
+        annotator : str, optional
+            Default: who labels here.
         """
-        seen, spread, ids = self._learnable
-        score = self.scores["score"].to_numpy(np.float64, copy=True)
-        seed = int(self.about.get("ranking", {}).get("seed", 0))
-        score[seen], learnt = learn_from_ratings(spread, score[seen], ids, ratings, seed=seed)
-        table = score_table(np.asarray(self.frames.frame_ids), score)
-        method = f"{self.scores.attrs.get('method', 'first ranking')}; {learnt}"
-        table.attrs |= self.scores.attrs | {"method": method, "learnt": learnt, "seed": seed}
-        table.attrs["ratings"] = kept_ratings(ratings)
+        said = self.labels.state(annotator)
+        found = {frame_id: worth_of(state.interest, state.tags) for frame_id, state in said.items()}
+        return {frame_id: worth for frame_id, worth in found.items() if worth is not None}
+
+    def rerank(self, ratings: Mapping[str, float] | pd.Series | None = None) -> pd.DataFrame:
+        """Return the base scores moved by what was said of frames; those without sky stay last.
+
+        See `radiowidgets.ranking.active.learn`. ``attrs["learnt"]`` says in words what was done.
+
+        Parameters
+        ----------
+        ratings : mapping of frame_id to interest (0-5), optional
+            Default: `worths`, the ratings of this annotator and what their tags say.
+        """
+        table = Reranking(self, self.worths() if ratings is None else ratings).whole()
+        assert table is not None  # nothing stopped it
         return table
 
     @cached_property
@@ -760,6 +850,11 @@ class Run:
         values, _ = ranking_values(self.frames, self.embedding, self.features)
         seen = self.scores["score"].to_numpy() > 0
         return seen, clipped_spread(values[seen]), pd.Index(np.asarray(self.frames.frame_ids)[seen])
+
+    @cached_property
+    def _first_order(self) -> np.ndarray:
+        """The frames in the order of the base scores."""
+        return order_of(self.scores)
 
     @property
     def order(self) -> pd.DataFrame:
@@ -918,10 +1013,7 @@ class Run:
         ranks : (n,) array, optional
             Default: those of `order`.
         """
-        focus = self.focus
-        if "log_peak_snr" in self.features:
-            plain = self.features["log_peak_snr"].to_numpy() < np.log10(SEEN)
-            focus = np.where(plain[:, np.newaxis], np.nan, focus)
+        focus = np.where(self._plain[:, np.newaxis], np.nan, self.focus)
         return fold(self.frames, self.order["rank"].to_numpy() if ranks is None else ranks, focus)
 
     def attach(self, name: str, catalogue: pd.DataFrame) -> None:

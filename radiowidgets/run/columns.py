@@ -55,11 +55,16 @@ class Columns:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._said: tuple[int, dict[str, np.ndarray | Words]] | None = None
+        self._said: tuple[tuple[int, frozenset[int]], dict[str, np.ndarray | Words]] | None = None
         self.selection = np.zeros(len(run.frames), np.int32)
 
-    def readers(self, scores: pd.DataFrame | None = None) -> dict[str, Callable[[], np.ndarray | Words]]:
-        """Return what reads each column; rank and score are those of `scores`, by default of ``run.order``."""
+    def readers(
+        self, scores: pd.DataFrame | None = None, unsaid: frozenset[int] = frozenset()
+    ) -> dict[str, Callable[[], np.ndarray | Words]]:
+        """Return what reads each column; rank and score are those of `scores`, by default of ``run.order``.
+
+        Of the frames `unsaid` the columns do not tell what this annotator said.
+        """
         frames = self._run.frames
         each = np.arange(len(self._run))
         readers: dict[str, Callable[[], np.ndarray | Words]] = {
@@ -74,7 +79,7 @@ class Columns:
         for name in ("x", "y", "width", "height", "ra", "dec"):
             readers[name] = partial(getattr, frames, name)
         for name in SAID:
-            readers[name] = partial(self._what_is_said, name)
+            readers[name] = partial(self._what_is_said, name, unsaid)
         if "log_peak_snr" in self._run.features:
             readers["peak_snr"] = lambda: 10.0 ** self._feature("log_peak_snr")
         for name in self._run.features.columns:  # a feature goes before a column of the same name
@@ -91,14 +96,14 @@ class Columns:
             return column.to_numpy()
         return pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
 
-    def _what_is_said(self, name: str) -> np.ndarray | Words:
+    def _what_is_said(self, name: str, unsaid: frozenset[int]) -> np.ndarray | Words:
         """Return a column that the labels make; all are kept until another event comes."""
-        events = len(self._run.labels)
-        if self._said is None or self._said[0] != events:
-            self._said = (events, self._gather_labels())
+        key = (len(self._run.labels), unsaid)
+        if self._said is None or self._said[0] != key:
+            self._said = (key, self._gather_labels(unsaid))
         return self._said[1][name]
 
-    def _gather_labels(self) -> dict[str, np.ndarray | Words]:
+    def _gather_labels(self, unsaid: frozenset[int]) -> dict[str, np.ndarray | Words]:
         mine, sums, raters = (
             np.full(len(self._run), np.nan),
             np.zeros(len(self._run)),
@@ -111,6 +116,8 @@ class Columns:
                 try:
                     row = self._run.frames.index_of(frame_id)
                 except FrameError:  # of other frames than these
+                    continue
+                if own and row in unsaid:
                     continue
                 if state.interest is not None:
                     sums[row] += state.interest

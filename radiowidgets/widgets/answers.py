@@ -14,6 +14,7 @@ import pandas as pd
 
 from radiowidgets.errors import FrameError, ParameterError, RadioWidgetsError, check_one_of
 from radiowidgets.labels.events import Event
+from radiowidgets.ranking.campaign import worth_stopping
 from radiowidgets.run import Run
 from radiowidgets.run.columns import TEXTS
 
@@ -42,9 +43,13 @@ def order_by(run: Run, scores: pd.DataFrame, asked: Mapping[str, Any]) -> Reply:
     check_one_of("by", by, ("first", "column", "like", "queue"))
     if by == "queue":
         queue = run.queue(
-            random=float(asked["random"]), repeats=float(asked["repeats"]), count=int(asked["count"])
+            random=float(asked["random"]),
+            repeats=float(asked["repeats"]),
+            count=int(asked["count"]),
+            planned=[frame_of(run, frame) for frame in asked.get("planned") or ()],
+            scores=scores,
         )
-        if not len(queue):
+        if not len(queue) and not asked.get("planned"):
             raise ParameterError("Every frame is rated: there is nothing left to look at.")
         return {}, [queue["frame"].astype(np.uint32).tobytes(), queue["look"].astype(np.uint8).tobytes()]
     if by == "first":
@@ -62,10 +67,13 @@ def order_by(run: Run, scores: pd.DataFrame, asked: Mapping[str, Any]) -> Reply:
 def find(run: Run, scores: pd.DataFrame, asked: Mapping[str, Any]) -> Reply:
     """Return one bit a frame: whether a query and an annotator's labels hold for it."""
     found = np.ones(len(run), dtype=bool)
+    blind = [frame_of(run, frame) for frame in asked.get("blind") or ()]  # shown again as if never rated
     if query := str(asked.get("query") or "").strip():
-        found &= run.find(query, scores)
+        found &= run.find(query, scores, unsaid=blind)
     if annotator := str(asked.get("annotator") or ""):
         said = {frame_id for frame_id, state in run.labels.state(annotator).items() if not state.empty}
+        if annotator == run.labels.annotator:
+            said -= {str(run.frames.frame_ids[frame]) for frame in blind}
         found &= np.fromiter((frame_id in said for frame_id in run.frames.frame_ids), bool, len(run))
     return {"count": int(found.sum())}, [np.packbits(found).tobytes()]
 
@@ -145,9 +153,9 @@ def _angle(arcsec: float) -> str:
     return f"{arcsec:.0f}″" if arcsec < 100 else f"{arcsec / 60:.1f}′"
 
 
-def progress(run: Run, _scores: pd.DataFrame, asked: Mapping[str, Any]) -> Reply:
+def progress(run: Run, scores: pd.DataFrame, asked: Mapping[str, Any]) -> Reply:
     """Return the numbers of the session strip; what is not known yet is left out."""
-    now = run.progress(threshold=int(asked.get("threshold") or 3))
+    now = run.progress(threshold=int(asked.get("threshold") or 3), scores=scores)
     answer: dict[str, Any] = {
         "rate": now.labels_per_minute or now.overall_per_minute,
         "looks": now.rated,
@@ -169,6 +177,15 @@ def progress(run: Run, _scores: pd.DataFrame, asked: Mapping[str, Any]) -> Reply
         words = f"{now.repeats} frames rated twice: {near}{kappa}"
         answer["consistency"] = {"agreement": now.agree, "words": words}
     return answer, []
+
+
+def expected(run: Run, scores: pd.DataFrame, asked: Mapping[str, Any]) -> Reply:
+    """Return what the looks ahead promise, and whether it is time to think of stopping."""
+    ahead, finds = run.expected(int(asked.get("threshold") or 3), scores)
+    if finds is None or not ahead:
+        return {}, []
+    told = {"looks": ahead, "finds": finds.value, "low": finds.low, "high": finds.high}
+    return {"expected": {**told, "stop": worth_stopping(finds)}}, []
 
 
 def columns(run: Run, _scores: pd.DataFrame, _asked: Mapping[str, Any]) -> Reply:

@@ -62,7 +62,8 @@ class LatentExplorer(anywidget.AnyWidget):
     x, y : str, optional
         Columns, for `plane="columns"`.
     review : Review, optional
-        The gallery in which selections are shown. Without one it opens below when asked for.
+        The gallery in which selections are shown; what is selected there, if it is more than one frame, is selected
+        here too. Without one it opens below when asked for.
     seed : int
         Of UMAP.
     height : int
@@ -93,6 +94,7 @@ class LatentExplorer(anywidget.AnyWidget):
     view = traitlets.Dict(help="Plane, colours and place, set by the front end").tag(sync=True)
     height = traitlets.Int(640, min=320, max=4000).tag(sync=True)
     gallery = traitlets.Instance(Review, allow_none=True).tag(sync=True, **ipywidgets.widget_serialization)
+    selected = traitlets.Instance(np.ndarray, (0,), {"dtype": np.int64}, help="Positions of the selected frames")
     below = traitlets.Bool(False, help="Whether the gallery is shown below").tag(sync=True)
 
     def __init__(
@@ -121,7 +123,6 @@ class LatentExplorer(anywidget.AnyWidget):
                 f"There are {len(self.frames)} frames and {self.count} points; give one a frame."
             )
         self._chosen = np.zeros(self.count, bool)
-        self.selected = np.zeros(0, np.int64)
         self.serial = 0  # of the selection
         self.current: int | None = None
         self._planes: OrderedDict[tuple[str, ...], tuple[Plane, dict[str, Any]]] = OrderedDict()
@@ -143,7 +144,7 @@ class LatentExplorer(anywidget.AnyWidget):
         self.on_msg(self._receive)
         self._labels_seen = self._labels_count()
         if review is not None:
-            review.observe(self._follow, names="view")
+            self._link(review)
 
     # ------------------------------------------------------------ for the notebook
 
@@ -356,14 +357,7 @@ class LatentExplorer(anywidget.AnyWidget):
     def _on_review(self, _content: dict[str, Any]) -> Reply:
         """Show the selection, or all frames, in the gallery; it opens below where there is none."""
         review = self._gallery(show=True)
-        assert self.run is not None
-        some = len(self.selected) > 0
-        query = f"selection == {self.run.select(self.selected)}" if some else ""
-        filters = review.view.get("filters")
-        filters = {**(filters if isinstance(filters, dict) else {}), "query": query}
-        stamp = int(review.view.get("stamp") or 0) + 1
-        review.view = {**review.view, "filter": "all", "filters": filters, "stamp": stamp, "cursor": None}
-        return {"below": self.below, "query": query}, []
+        return {"below": self.below, "query": review.select(self.selected)}, []
 
     # ------------------------------------------------------------ labels
 
@@ -398,11 +392,25 @@ class LatentExplorer(anywidget.AnyWidget):
             )
         if self.gallery is None:
             self.gallery = Review(self.run)
-            self.gallery.observe(self._follow, names="view")
+            self._link(self.gallery)
             self._own = True
         if show and getattr(self, "_own", False):
             self.below = True
         return self.gallery
+
+    def _link(self, review: Review) -> None:
+        review.observe(self._follow, names="view")
+        review.observe(self._take_selection, names="selected")
+
+    def _take_selection(self, change: Mapping[str, Any]) -> None:
+        """Select what the reviewer selects, where that is more than the frame looked at."""
+        frames = change["new"]
+        if (
+            len(frames) > 1
+            and frames.max() < self.count
+            and not np.array_equal(np.sort(frames), self.selected)
+        ):
+            self.select(frames)
 
     def _follow(self, change: Mapping[str, Any]) -> None:
         """Ring the frame that the reviewer looks at, and tell the front end of what was said."""

@@ -1,30 +1,35 @@
 """Review: look at frames in score order, rate and tag them from the keyboard."""
 
+import asyncio
 import hashlib
 import logging
 import os
-import time
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import anywidget
 import numpy as np
+import pandas as pd
 import traitlets
 
 from radiowidgets.errors import ParameterError, RadioWidgetsError
 from radiowidgets.labels.events import MAX_FRAMES
 from radiowidgets.run import Run
+from radiowidgets.run.reranking import order_of
 from radiowidgets.widgets import answers
 from radiowidgets.widgets.bundle import module, style
 from radiowidgets.widgets.display import Display, number
+from radiowidgets.widgets.following import Follower, Said
 from radiowidgets.widgets.keys import ACTIONS, LARGE_KEYS, choose_keys
 
 MOST_TAGS = 32  # tags of a frame travel as the bits of one number
 REMEMBERED = 5000  # answers kept, so that an action sent twice is recorded once
-LOOKS = ("rank", "random", "repeat")  # why a frame was looked at
+LOOKS = ("rank", "random", "repeat", "order")  # why a frame was looked at; "order": another one than the rank
 
 # Questions whose answer goes to the part of the widget that asked, also where it is an error ...
 ANSWERS: Mapping[str, Callable[..., answers.Reply]] = {
@@ -34,46 +39,20 @@ ANSWERS: Mapping[str, Callable[..., answers.Reply]] = {
     "stacks": answers.stacks,
     "why": answers.why,
     "progress": answers.progress,
+    "expected": answers.expected,
     "export": answers.export,
 }
 # ... and those that may take long, and must not keep a rating waiting.
-SLOW = ("columns", "stacks", "why", "export")
-
-
-class Rated:
-    """How many frames of a run its annotator has rated, kept by reading only the events that are new."""
-
-    def __init__(self, run: Run):
-        self._run = run
-        self._events: Sequence[Any] = ()
-        self._read = 0
-        self._frames: set[int] = set()
-
-    def count(self) -> int:
-        """Return the number of frames that have a rating now."""
-        labels = self._run.labels
-        if self._events is not labels.arrived:  # another list: what was read may not hold
-            self._events, self._read = labels.arrived, 0
-            self._frames.clear()
-        for event in self._events[self._read :]:
-            if event.annotator != labels.annotator:
-                continue
-            rows = answers.rows_of(self._run, event.frame_ids)
-            for frame_id, row in zip(event.frame_ids, rows, strict=True):
-                if row >= 0 and labels.state_of(frame_id).interest is not None:
-                    self._frames.add(row)
-                else:
-                    self._frames.discard(row)
-        self._read = len(self._events)
-        return len(self._frames)
+SLOW = ("columns", "stacks", "why", "expected", "export")
 
 
 class Review(anywidget.AnyWidget):
     """A gallery of the frames of a run, most anomalous first, that turns keys into labels.
 
     Every action is one event in the label log of the run; the widget calls it saved only after it is on disk.
-    The order follows the ratings when asked (key ``r``). After a restart of the kernel, making the widget again
-    brings back labels, order and view.
+    The order follows the labels: after each, what is not in sight yet is ordered anew, and a line says what moved up.
+    Key ``r`` goes to the top of the new order. After a restart of the kernel, making the widget again brings back
+    labels, order and view.
 
     Parameters
     ----------
@@ -85,8 +64,15 @@ class Review(anywidget.AnyWidget):
     keys : mapping of action to key, optional
         Other keys than the usual ones: ``{"undo": "z", "like": None}``. The actions are `ACTIONS` of
         `radiowidgets.widgets.keys`; ``?`` in the widget shows the keys as they are.
+    follow : bool, optional
+        Whether the order follows the labels by itself; default: as it was left, at first yes.
     height : int
         Height in pixels; the lower edge can also be dragged.
+
+    Attributes
+    ----------
+    selected : ndarray of int64
+        The frames that are selected now, in the order of their places; can be observed.
 
     Raises
     ------
@@ -108,13 +94,16 @@ class Review(anywidget.AnyWidget):
     parent    frame                                               parent: thumbnail of the frame's map
     act       id, frames, interest / add / remove / note, look    saved or refused, with the state of the frames
     undo      id, event (default: the last own action)            saved or refused, with the state of the frames
-    rerank                                                        order: order, scores, ranks before
+    rerank                                                        order: order, scores, what moved up
+    follow                                                        order, as after each label from then on
+    selected  frames in a buffer
     columns                                                       columns: those to order by, an example query
     sort      by first / column / like / queue, request           sort: order; of a queue, looks
-    find      query, annotator, request                           find: a bit a frame
+    find      query, annotator, blind, request                    find: a bit a frame
     stacks                                                        stacks: the leader of each frame
     why       frame                                               why: bars, words, neighbours, objects
     progress  threshold                                           progress: rate, yield, expected, missed
+    expected  threshold                                           expected: finds in the looks ahead, stop
     history   before                                              history: a page of events, the latest first
     export    format, which, least; frames in a buffer            export: path
     ========  ==================================================  =========================================
@@ -126,6 +115,7 @@ class Review(anywidget.AnyWidget):
     _css = style("review", "large")
     view = traitlets.Dict(help="Display settings and place, set by the front end").tag(sync=True)
     height = traitlets.Int(720, min=320, max=4000).tag(sync=True)
+    selected = traitlets.Instance(np.ndarray, (0,), {"dtype": np.int64}, help="Frames selected now")
 
     def __init__(
         self,
@@ -133,6 +123,7 @@ class Review(anywidget.AnyWidget):
         *,
         bands: Any = None,
         keys: Mapping[str, str | None] | None = None,
+        follow: bool | None = None,
         height: int = 720,
     ):
         if not isinstance(run, Run):
@@ -150,17 +141,33 @@ class Review(anywidget.AnyWidget):
         self.tags = run.schema.names
         self.ids = np.asarray(run.frames.frame_ids)
         self._answers: OrderedDict[str, dict[str, Any]] = OrderedDict()
-        self._rated = Rated(run)
-        self._scores = run.order
+        self._said = Said(run)
         self._slow = ThreadPoolExecutor(1, "review")
-        super().__init__(height=height, view=run.recall()["view"])
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.follower = Follower(
+            run, lambda content, buffers: self._later(lambda: self.send(content, buffers=buffers)), self._keep
+        )
+        view = run.recall()["view"]
+        super().__init__(height=height, view=view if follow is None else {**view, "follow": bool(follow)})
         self.on_msg(self._receive)
         self.observe(lambda change: run.remember(view=change["new"]), names="view")
+
+    def select(self, frames: Any) -> str:
+        """Show these frames alone, or all where there are none: positions, ids or a mask; returns the query for it."""
+        some = len(np.asarray(frames)) > 0
+        query = f"selection == {self.run.select(frames)}" if some else ""
+        filters = self.view.get("filters")
+        filters = {**(filters if isinstance(filters, dict) else {}), "query": query}
+        stamp = int(self.view.get("stamp") or 0) + 1
+        self.view = {**self.view, "filter": "all", "filters": filters, "stamp": stamp, "cursor": None}
+        return query
 
     # ------------------------------------------------------------ messages
 
     def _receive(self, _widget: Any, content: Any, buffers: Sequence[Any] = ()) -> None:
         """Answer one message; whatever goes wrong becomes a line in the widget, never a dead kernel."""
+        with suppress(RuntimeError):  # without a loop there is no kernel whose turn is to be waited for
+            self._loop = asyncio.get_running_loop()
         kind = str(content.get("kind")) if isinstance(content, dict) else "None"
         if kind in ANSWERS:
             self._answer(
@@ -169,11 +176,13 @@ class Review(anywidget.AnyWidget):
                     ANSWERS[kind], self.run, self._scores, content, *([buffers] if kind == "export" else [])
                 ),
             )
+            if kind == "columns" and self._follows:  # the page is painted: the first label will not wait
+                self.follower.warm()
             return
         if kind == "history":
             self._answer(content, partial(answers.history, self.run, content))
             return
-        handler = {
+        handlers: Mapping[str, Callable[[dict[str, Any]], None]] = {
             "index": self._on_index,
             "tiles": self._on_tiles,
             "large": self._on_large,
@@ -181,7 +190,10 @@ class Review(anywidget.AnyWidget):
             "act": self._on_act,
             "undo": self._on_undo,
             "rerank": self._on_rerank,
-        }.get(kind)
+            "follow": self._on_follow,
+            "selected": partial(self._on_selected, buffers=buffers),
+        }
+        handler = handlers.get(kind)
         if handler is None:
             self.send({"kind": "error", "text": f"Unknown message {kind!r}; reload the page."})
             return
@@ -204,17 +216,25 @@ class Review(anywidget.AnyWidget):
             except Exception as error:
                 reply, buffers = {"error": f"{content['kind']} failed: {type(error).__name__}: {error}"}, []
                 logging.getLogger(__name__).exception("review question %r failed", content["kind"])
-            self._reply(content, reply, buffers)
+            self._later(lambda: self._reply(content, reply, buffers))
 
         if content["kind"] in SLOW:
             self._slow.submit(answer)
         else:
             answer()
 
+    def _later(self, call: Callable[[], None]) -> None:
+        """Do something in the kernel's own turn: threads leave the sending to it."""
+        if self._loop is None or threading.current_thread() is threading.main_thread():
+            call()
+            return
+        with suppress(RuntimeError):  # the kernel is at its end
+            self._loop.call_soon_threadsafe(call)
+
     def _on_index(self, content: dict[str, Any]) -> None:
         self.labels.refresh()
+        self._said.update()
         interest, tags, notes = self._state()
-        order, scores = self._order()
         self.send(
             {
                 "kind": "index",
@@ -244,20 +264,23 @@ class Review(anywidget.AnyWidget):
                 "maps": list(self.run.frames.map_names),
                 "most": MAX_FRAMES,
                 "notes": notes,
-                "rated": self._rated.count(),
+                "rated": len(self._said.rated),
                 "cursor": self.view.get("cursor"),
                 "warning": " ".join(self.labels.problems[:3]),
                 "display": self.display.about,
             },
             buffers=[
-                order.tobytes(),
-                scores.tobytes(),
+                order_of(self._scores).astype(np.uint32).tobytes(),
+                self._scores["score"].to_numpy(np.float32).tobytes(),
                 interest.tobytes(),
                 tags.tobytes(),
                 self._ranks_before(),
                 np.asarray(self.run.frames.map_codes, dtype=np.uint16).tobytes(),
+                self._trail().tobytes(),
             ],
         )
+        if self._follows:
+            self.follower.follow(self._said, tell=True)
 
     def _on_tiles(self, content: dict[str, Any]) -> None:
         frames = self._frames(content)
@@ -273,7 +296,7 @@ class Review(anywidget.AnyWidget):
 
     def _reply(self, asked: dict[str, Any], content: dict[str, Any], buffers: list[bytes]) -> None:
         """Answer the view that asked, under the kind and number of what it asked."""
-        own = {name: asked.get(name) for name in ("kind", "view", "request")}
+        own = {name: asked.get(name) for name in ("kind", "view", "request", "check")}
         self.send(own | content, buffers=buffers)
 
     def _on_act(self, content: dict[str, Any]) -> None:
@@ -305,21 +328,64 @@ class Review(anywidget.AnyWidget):
             content, self.labels.undo if event is None else lambda: self.labels.undo(str(event))
         )
 
+    # ------------------------------------------------------------ re-ranking
+
+    @property
+    def _scores(self) -> pd.DataFrame:
+        """The order as it is now."""
+        return self.follower.table
+
+    @property
+    def _follows(self) -> bool:
+        return self.view.get("follow") is not False
+
     def _on_rerank(self, _content: dict[str, Any]) -> None:
-        started = time.perf_counter()
         self.labels.refresh()
-        own = self.labels.state()
-        ratings = {frame_id: label.interest for frame_id, label in own.items() if label.interest is not None}
-        table = self.run.rerank(ratings)
-        self._scores = table
-        self.run.write_session_scores(self.labels.session, table)
-        self.run.remember(session=self.labels.session)
-        order, scores = self._order()
-        text = f"re-ranked in {time.perf_counter() - started:.1f} s: {table.attrs['learnt']}"
-        self.send(
-            {"kind": "order", "text": text},
-            buffers=[order.tobytes(), scores.tobytes(), self._ranks_before()],
-        )
+        self.follower.rerank(self._said.update())
+
+    def _on_follow(self, _content: dict[str, Any]) -> None:
+        self.labels.refresh()
+        self.follower.follow(self._said.update())
+
+    def _follow(self) -> None:
+        """Let the order follow what was said, if it is to."""
+        if self._follows:
+            self.follower.follow(self._said.update())
+
+    def _keep(self, table: pd.DataFrame) -> None:
+        """Write an order, to be found when the run is opened again."""
+
+        def remember() -> None:
+            if self.run.recall()["session"] != self.labels.session:
+                self.run.remember(session=self.labels.session)
+
+        try:
+            self.run.write_session_scores(self.labels.session, table)
+        except RadioWidgetsError as error:
+            text = str(error)
+            self._later(lambda: self.send({"kind": "error", "text": text}))
+        else:
+            self._later(remember)
+
+    def _trail(self) -> np.ndarray:
+        """Return the frames that were looked at one by one, in the order in which they were (uint32)."""
+        rows: dict[int, None] = {}
+        mine = (event for event in self.labels.events() if event.annotator == self.labels.annotator)
+        for event in mine:
+            seen = [
+                frame.frame_id
+                for frame in event.frames
+                if isinstance(frame.shown, dict) and frame.shown.get("look") in LOOKS
+            ]
+            if len(seen) == 1:
+                rows.setdefault(answers.rows_of(self.run, seen)[0])
+        return np.array([row for row in rows if row >= 0 and self._said.looked[row]], np.uint32)
+
+    def _on_selected(self, _content: dict[str, Any], buffers: Sequence[Any] = ()) -> None:
+        frames = np.frombuffer(buffers[0] if buffers else b"", np.uint32).astype(np.int64)
+        if len(frames) and frames.max() >= len(self.ids):
+            raise ParameterError(f"The widget selects frames that this run does not have ({len(self.ids)}).")
+        self.selected = frames
 
     # ------------------------------------------------------------ labels
 
@@ -356,7 +422,8 @@ class Review(anywidget.AnyWidget):
                 self._answers[identity] = answer
                 while len(self._answers) > REMEMBERED:
                     self._answers.popitem(last=False)
-        self.send(answer | {"rated": self._rated.count()})
+        self.send(answer | {"rated": len(self._said.update().rated)})
+        self._follow()
         return answer
 
     def _words(self, undo: Any) -> str:
@@ -416,13 +483,9 @@ class Review(anywidget.AnyWidget):
 
     # ------------------------------------------------------------ order and frames
 
-    def _order(self) -> tuple[np.ndarray, np.ndarray]:
-        ranks = self._scores["rank"].to_numpy()
-        return np.argsort(ranks, kind="stable").astype(np.uint32), self._scores["score"].to_numpy(np.float32)
-
     def _ranks_before(self) -> bytes:
         """Ranks before any re-ranking, as uint32; nothing where they are the ranks now."""
-        if self._scores is self.run.scores:
+        if np.array_equal(self._scores["rank"], self.run.scores["rank"]):
             return b""
         return self.run.scores["rank"].to_numpy(np.uint32).tobytes()
 

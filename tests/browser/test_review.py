@@ -1,5 +1,6 @@
 """Review as a person uses it: keys, saving, reload, restart, a killed kernel."""
 
+import json
 import os
 import re
 import signal
@@ -76,8 +77,11 @@ def ratings(root: Locator) -> list[str]:
     )
 
 
-def start(page: Page, jupyter, name: str, *more: str) -> Locator:
-    open_notebook(page, jupyter.write(f"{name}.ipynb", [SMALL.format(name=name), *more]))
+def start(page: Page, jupyter, name: str, *more: str, follow: bool = True) -> Locator:
+    source = SMALL.format(name=name)
+    if not follow:
+        source = source.replace("rw.Review(run)", "rw.Review(run, follow=False)")
+    open_notebook(page, jupyter.write(f"{name}.ipynb", [source, *more]))
     run_cell(page, 0)
     return review(page)
 
@@ -207,7 +211,7 @@ def test_keys_act_on_the_selection_and_only_inside_the_widget(page, jupyter):
 
 
 def test_re_ranking_follows_the_ratings_and_survives_a_restart(page, jupyter):
-    root = start(page, jupyter, "reranked")
+    root = start(page, jupyter, "reranked", follow=False)
     root.locator(".rw-tile[data-place='0']").click()
     for key in "00000555":
         page.keyboard.press(key)
@@ -224,6 +228,55 @@ def test_re_ranking_follows_the_ratings_and_survives_a_restart(page, jupyter):
     root.locator(".rw-scroller").press("Home")
     expect(root.locator(".rw-tile[data-place='0']")).to_have_attribute("data-frame", after[0])
     assert root.locator(".rw-tile:not([hidden])").evaluate_all(frames) == after
+    assert page.traffic.errors == []
+
+
+def test_the_order_ahead_follows_the_ratings_and_nobody_loses_their_place(page, jupyter):
+    tell = "from radiowidgets.run.reranking import order_of\nprint(order_of(review.follower.table).tolist())"
+    root = start(page, jupyter, "live", tell)
+    root.locator(".rw-tile[data-place='0']").click()
+    seen = shown(root)
+    for key in "0505050505":
+        page.keyboard.press(key)
+    wait_saved(root)
+    expect(root).to_have_attribute("data-learnt", "10")
+    expect(root.locator(".rw-moved-words")).to_contain_text("moved up: ")
+    assert shown(root) == seen and ratings(root)[:11] == [*"0505050505", ""]
+    expect(root.locator(".rw-cursor:not([hidden])")).to_have_attribute("data-place", "10")
+    order = json.loads(run_cell(page, 1).locator(".jp-OutputArea-output").inner_text())
+    root.locator(".rw-scroller").focus()
+    page.keyboard.press("PageDown")
+    ahead = [frame for frame in map(str, order) if frame not in seen]
+    new = [frame for frame in shown(root) if frame not in seen]
+    assert len(new) > 8 and new == ahead[: len(new)]
+    screenshot(page, "review-live")
+
+    page.keyboard.press("u")  # the last one; there, with what was seen round it
+    expect(root).to_have_attribute("data-learnt", "9")
+    expect(root.locator(".rw-cursor:not([hidden])")).to_have_attribute("data-place", "9")
+    root.locator(".rw-scroller").press("Home")
+    assert shown(root) == seen
+    page.keyboard.press("t")
+    expect(root.locator(".rw-chip")).to_have_text(re.compile("moved up"))
+    assert all(root.locator(".rw-tile:not([hidden]) .rw-moved").all_inner_texts())
+    page.keyboard.press("t")
+    assert shown(root) == seen
+    root.get_by_label("Follow").uncheck()
+    page.keyboard.press("5")
+    wait_saved(root)
+    expect(root.locator(".rw-progress")).to_contain_text("9 rated")
+    expect(root).to_have_attribute("data-learnt", "9")
+    root.get_by_label("Follow").check()
+    expect(root).to_have_attribute("data-learnt", "9")
+
+    page.keyboard.press("Enter")  # one frame fills the view: the next one is the best of the new order
+    expect(root.locator(".rw-large")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.wait_for_timeout(500)
+    place = root.locator(".rw-cursor:not([hidden])").get_attribute("data-frame")
+    save_and_reload(page)
+    root = review(page)
+    expect(root.locator(".rw-cursor:not([hidden])")).to_have_attribute("data-frame", place)
     assert page.traffic.errors == []
 
 
@@ -322,7 +375,7 @@ def test_filters_by_rating_and_tag_keep_what_was_just_rated(page, jupyter):
 
 
 def test_queries_orders_and_jumps(page, jupyter):
-    root = start(page, jupyter, "queries")
+    root = start(page, jupyter, "queries", follow=False)
     root.locator(".rw-tile[data-place='0']").click()
     for key in "5402":
         page.keyboard.press(key)

@@ -3,11 +3,11 @@
 
 export const RATING_FILTERS = { all: "all frames", unrated: "not rated yet", rated: "rated", "0": "rated 0", "1": "interest 1 and above",
   "2": "interest 2 and above", interesting: "interest 3 and above", "4": "interest 4 and above", "5": "interest 5", tagged: "with a tag",
-  pending: "not saved" };
+  moved: "moved up by your ratings", pending: "not saved" };
 export const NO_FILTERS = { with: [], without: [], note: false, annotator: "", map: "", query: "" };
 
 // A test of one frame, or null where nothing is left out. `data`: {interest, tags, notes, pending, blind, maps,
-// names (of the tags), mapNames, found (bits of the frames that the kernel found, or null)}.
+// names (of the tags), mapNames, risen (a set of frames), found (bits of the frames that the kernel found, or null)}.
 export function matcher(rating, filters, data) {
   const tests = [];
   const { interest, tags, notes, pending, blind, maps, found } = data;
@@ -19,6 +19,7 @@ export function matcher(rating, filters, data) {
   else if (rating === "rated") tests.push((frame) => given(frame) >= 0);
   else if (rating === "0") tests.push((frame) => given(frame) === 0);
   else if (rating === "tagged") tests.push((frame) => said(frame) !== 0);
+  else if (rating === "moved") tests.push((frame) => data.risen.has(frame));
   else if (rating === "pending") tests.push((frame) => pending.has(frame));
   else if (least) tests.push((frame) => given(frame) >= least);
   const [wanted, unwanted] = [maskOf(filters.with, data.names), maskOf(filters.without, data.names)];

@@ -4,6 +4,7 @@ import { NO_FILTERS, RATING_FILTERS } from "./arrange.js";
 import { copied, h, plural, setText } from "./dom.js";
 
 const MOST_QUERIES = 12; // remembered
+const CHECK = 1500; // ms after the last label before a query is asked again
 
 export class FilterBar {
   constructor(app) {
@@ -120,8 +121,9 @@ export class FilterBar {
     this.chips.replaceChildren(...chips);
     const [frames, stacks] = [app.kept?.length ?? 0, app.shown.length];
     setText(this.count, app.sizes && stacks < frames ? `${plural(frames, "frame")} in ${plural(stacks, "stack")}` : plural(frames, "frame"));
-    this.refresh.hidden = !app.drifted?.size;
-    setText(this.refresh, `Refresh (${app.drifted?.size.toLocaleString("en")} no longer belong)`);
+    const [gone, more] = [(app.drifted?.size ?? 0) + (this.stale?.gone ?? 0), this.stale?.more ?? 0];
+    this.refresh.hidden = !gone && !more;
+    setText(this.refresh, `Refresh (${refreshWords(gone, more)})`);
     this.state.hidden = chips.length === 0;
     setText(this.more.firstChild, "Filters");
     this.more.firstChild.dataset.on = String(filters.with.length + filters.without.length + filters.note + Boolean(filters.map) + Boolean(filters.annotator) + app.view.fold > 0);
@@ -169,11 +171,33 @@ export class FilterBar {
     if (!filters.query && !filters.annotator) {
       this.found = null;
       this.apply();
-    } else app.ask({ kind: "find", query: filters.query, annotator: filters.annotator, request: this.request, view: app.uid() });
+    } else this.find();
   }
 
-  takeFound({ request, error }, buffers) {
+  find(check = false) {
+    const { app, filters } = this;
+    app.ask({ kind: "find", query: filters.query, annotator: filters.annotator, blind: [...app.blind.keys()], check, request: this.request, view: app.uid() });
+  }
+
+  askAgain() { if (this.filters.query || this.filters.annotator) this.ask(); }
+
+  // After labels or a new order it is looked up, once nobody is at it, whether what was found still holds.
+  check(what) {
+    if (!this.found || !concerns(this.filters, what)) return;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      if (this.app.saving.outbox.held.size) this.check(what);
+      else if (this.found && !this.app.lost) this.find(true);
+    }, CHECK);
+  }
+
+  takeFound({ request, error, check }, buffers) {
     if (request !== this.request) return;
+    if (check) {
+      if (!error && this.found) this.stale = changes(this.found, new Uint8Array(copied(buffers[0])));
+      this.showState();
+      return;
+    }
     if (error) {
       this.filters.query = "";
       this.found = null;
@@ -210,6 +234,29 @@ export class FilterBar {
     this.app.focus();
     this.app.goToRank(rank);
   }
+}
+
+// Whether labels ("labels") or a new order ("order") can change what a query or an annotator's labels find.
+export function concerns({ query, annotator }, what) {
+  if (what === "order") return /\b(rank|score)\b/i.test(query);
+  return Boolean(annotator) || /\b((my_|others_)?interest|raters|(my_)?tag|annotator|note)\b/i.test(query);
+}
+
+// How many bits are no longer set, and how many are now.
+export function changes(before, now) {
+  const bits = (byte) => { let count = 0; for (let left = byte; left; left &= left - 1) count += 1; return count; };
+  let [gone, more] = [0, 0];
+  before.forEach((byte, i) => {
+    if (byte === now[i]) return;
+    gone += bits(byte & ~now[i]);
+    more += bits(now[i] & ~byte);
+  });
+  return { gone, more };
+}
+
+export function refreshWords(gone, more) {
+  const number = (count) => count.toLocaleString("en");
+  return [gone && `${number(gone)} no longer belong`, more && `${number(more)} more belong`].filter(Boolean).join(", ");
 }
 
 const options = (entries) => Object.entries(entries).map(([value, text]) => h("option", { value }, text));

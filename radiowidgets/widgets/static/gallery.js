@@ -35,6 +35,8 @@ export class Gallery {
   // ---------------------------------------------------------------- geometry
 
   layout(keepCursor = false) {
+    const [begin, end] = this.columns && this.scroller.clientHeight ? this.sight() : [0, 0];
+    const seen = this.app.cursor >= begin && this.app.cursor < end - this.columns;
     const width = this.scroller.clientWidth || 600;
     this.columns = Math.max(1, Math.floor((width - GAP) / (this.app.view.tile + GAP)));
     this.edge = Math.floor((width - GAP) / this.columns) - GAP; // tiles fill the width
@@ -43,7 +45,7 @@ export class Gallery {
     this.total = this.rows * this.step + GAP;
     this.spacer.style.height = `${Math.min(this.total, MAX_SPACER)}px`;
     this.offset = Math.max(0, Math.min(this.offset, this.total - this.scroller.clientHeight));
-    if (keepCursor) this.reveal();
+    if (keepCursor || seen) this.reveal(); // also in a page of another width
   }
 
   // Above MAX_SPACER the scroll bar stands for the whole length, and the wheel moves by true pixels.
@@ -71,6 +73,13 @@ export class Gallery {
     this.scrollTo(this.offset + event.deltaY * (event.deltaMode === 1 ? 30 : 1));
   }
 
+  // Places in sight: from the first to before the last, with the row that begins below.
+  sight() {
+    const first = Math.max(0, Math.floor(this.offset / this.step));
+    const last = Math.min(this.rows, Math.ceil((this.offset + this.scroller.clientHeight) / this.step) + 1);
+    return [first * this.columns, Math.min(this.app.shown.length, last * this.columns)];
+  }
+
   reveal() {
     const top = Math.floor(this.app.cursor / this.columns) * this.step;
     const room = this.scroller.clientHeight;
@@ -78,6 +87,9 @@ export class Gallery {
     if (top < this.offset) this.scrollTo(top);
     else if (top + this.step + GAP > this.offset + room) this.scrollTo(top + this.step + GAP - room);
   }
+
+  // The cursor's row becomes the second from the top.
+  showAtTop() { this.scrollTo((Math.floor(this.app.cursor / this.columns) - 1) * this.step); }
 
   // ---------------------------------------------------------------- pointer
 
@@ -127,11 +139,9 @@ export class Gallery {
   // Paint what is in sight and return the frames it needs, most urgent first.
   paint() {
     const { shown } = this.app;
-    const room = this.scroller.clientHeight;
-    const first = Math.max(0, Math.floor(this.offset / this.step));
-    const last = Math.min(this.rows, Math.ceil((this.offset + room) / this.step) + 1);
-    const places = [];
-    for (let place = first * this.columns; place < Math.min(shown.length, last * this.columns); place++) places.push(place);
+    const [begin, end] = this.sight();
+    const places = Array.from({ length: end - begin }, (_, i) => begin + i);
+    if (!this.app.large.open) for (const place of places) this.app.seen[place] ||= 1;
     const base = this.scroller.scrollTop;
     while (this.pool.length < places.length) this.pool.push(this.newCell());
     const density = window.devicePixelRatio || 1;
@@ -143,8 +153,8 @@ export class Gallery {
     });
     const page = places.length;
     const ahead = [];
-    for (let place = last * this.columns; place < Math.min(shown.length, last * this.columns + page); place++) ahead.push(place);
-    for (let place = first * this.columns - 1; place >= Math.max(0, first * this.columns - Math.floor(page / 2)); place--) ahead.push(place);
+    for (let place = end; place < Math.min(shown.length, end + page); place++) ahead.push(place);
+    for (let place = begin - 1; place >= Math.max(0, begin - Math.floor(page / 2)); place--) ahead.push(place);
     return [places.map((place) => shown[place]), ahead.map((place) => shown[place])];
   }
 
@@ -184,8 +194,8 @@ export class Gallery {
     element.setAttribute("aria-label", app.words(frame));
     if (place === app.cursor) { element.id = `${app.uid()}-cursor`; this.scroller.setAttribute("aria-activedescendant", element.id); }
     else element.removeAttribute("id");
-    const moved = app.moved(frame);
-    setText(cell.rank, app.hidden ? "" : app.ranks[frame].toLocaleString("en"));
+    const moved = app.arrow(frame);
+    setText(cell.rank, app.hidden ? "" : app.rankOf(frame).toLocaleString("en"));
     setText(cell.moved, moved ? `${moved > 0 ? "▲" : "▼"}${Math.abs(moved).toLocaleString("en")}` : "");
     cell.moved.dataset.way = moved > 0 ? "up" : "down";
     setText(cell.rating, interest >= 0 ? interest : "");

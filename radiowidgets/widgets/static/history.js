@@ -45,7 +45,8 @@ export class History {
     const known = !Number.isNaN(time.getTime());
     const today = known && time.toDateString() === new Date().toDateString();
     const when = !known ? "" : today ? time.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }) : time.toLocaleDateString([], { day: "numeric", month: "short", year: "numeric" });
-    const on = h("button", { class: "rw-plain", type: "button", title: event.frames.length ? "Go there" : "Not in this run", disabled: !event.frames.length,
+    const blind = event.mine && event.frames.some((frame) => this.app.blind.has(frame)); // shown again as if for the first time
+    const on = blind ? plural(event.count, "frame") : h("button", { class: "rw-plain", type: "button", title: event.frames.length ? "Go there" : "Not in this run", disabled: !event.frames.length,
       onclick: () => { this.app.visit(event.frames[0], event.frames); this.app.focus(); } },
       event.count === 1 && event.frames.length === 1 && !this.app.hidden ? `rank ${this.app.ranks[event.frames[0]].toLocaleString("en")}` : plural(event.count, "frame"));
     const take = event.takes && event.mine && !event.undo ? h("button", { class: "rw-button", type: "button",

@@ -120,7 +120,7 @@ export class Keys {
   get commands() {
     const { app } = this;
     return {
-      large: () => app.openLarge(), help: () => this.toggle(), undo: () => app.undo(), rerank: () => app.rerank(), invert: () => app.invert(),
+      large: () => app.openLarge(), help: () => this.toggle(), undo: () => app.undo(), rerank: () => app.rerank(), moved: () => app.follow.show(), invert: () => app.invert(),
       note: () => { if (!app.panel.note.disabled) { app.panel.note.focus(); app.panel.note.select(); } },
       next: () => app.nextUnrated(), jump: () => app.filters.rank.focus(), find: () => { app.filters.query.focus(); app.filters.query.select(); },
       all: () => app.chooseAll(), unfold: () => app.unfold(), why: () => app.panel.why.toggle(), like: () => app.moreLikeThis(),

@@ -4,6 +4,7 @@ import { nextPlace, Selection } from "./arrange.js";
 import { Controls } from "./controls.js";
 import { copied, h, plural, setText } from "./dom.js";
 import { FilterBar } from "./filters.js";
+import { Follow } from "./follow.js";
 import { Gallery } from "./gallery.js";
 import { ExportMenu, History } from "./history.js";
 import { Keys } from "./keys.js";
@@ -55,13 +56,14 @@ class ReviewView extends Places {
     this.filters = new FilterBar(this);
     this.controls = new Controls(this);
     this.session = new Session(this);
+    this.follow = new Follow(this);
     this.keys = new Keys(this);
     this.large = new LargeView({ close: () => this.closeLarge(), step: (by) => { this.move(by); this.focus(); },
       ask: (content) => this.ask({ ...content, view: this.uid() }), adjust: (change) => this.adjust(change),
       changed: (look, passing) => this.lookChanged(look, passing) });
     this.spoken = h("div", { class: "rw-spoken", "aria-live": "polite" });
     this.rerankButton = button("Re-rank", "Order by the scores and the ratings given so far", () => this.rerank());
-    const bar = h("div", { class: "rw-bar" }, this.heading, this.progress, h("span", { class: "rw-grow" }), this.saving.light,
+    const bar = h("div", { class: "rw-bar" }, this.heading, this.progress, this.follow.line, this.saving.light, this.follow.element,
       this.rerankButton, button("Undo", "Undo your last action", () => this.undo()),
       button("History", "What was done, to go to and to take back", () => this.history.toggle()), this.exports.element,
       button("Display", "Show or hide the display settings", () => this.root.classList.toggle("rw-display")),
@@ -106,7 +108,7 @@ class ReviewView extends Places {
       tiles: () => this.tiles.receive(content, buffers[0]), large: () => this.large.receive(content, buffers), parent: () => this.large.receive(content, buffers),
       saved: () => this.takeAnswer(content), refused: () => this.takeAnswer(content),
       sort: () => this.takeSort(content, buffers), find: () => this.filters.takeFound(content, buffers), columns: () => this.filters.takeColumns(content), stacks: () => this.takeStacks(content, buffers),
-      why: () => this.panel.why.receive(content), history: () => this.history.receive(content), progress: () => this.session.receive(content),
+      why: () => this.panel.why.receive(content), history: () => this.history.receive(content), progress: () => this.session.receive(content), expected: () => this.session.receive(content),
       export: () => this.exports.receive(content), error: () => { this.busy(false); this.saving.alert(content.text); },
     }[content.kind];
     take?.();
@@ -118,6 +120,8 @@ class ReviewView extends Places {
     this.maps = content.maps;
     this.most = content.most;
     this.takeRanks(buffers);
+    this.trail = new Set(new Uint32Array(copied(buffers[6])));
+    this.trailing = false;
     [this.interest, this.tags] = [new Int8Array(copied(buffers[2])), new Uint32Array(copied(buffers[3]))];
     this.mapCodes = new Uint16Array(copied(buffers[5]));
     this.notes = new Map(content.notes);
@@ -134,7 +138,9 @@ class ReviewView extends Places {
     this.panel.takeSchema(this.schema, (action) => this.keys.keyOf(action));
     this.filters.takeIndex(content);
     this.saving.alert(content.warning || "");
-    this.refilter(content.cursor ?? this.view.cursor);
+    const at = content.cursor ?? this.view.cursor;
+    if (this.trail.size && Number.isInteger(at) && at >= 0 && at < this.count) this.trail.add(at); // where one was, one goes on
+    this.refilter(at);
     this.saving.offer(`radiowidgets/${content.key}`);
     this.saving.refresh();
     this.session.showSettings();
@@ -146,13 +152,27 @@ class ReviewView extends Places {
   }
 
   takeOrder(content, buffers) {
-    this.takeRanks(buffers, buffers[2]);
+    this.takeHead(content, buffers);
+    this.follow.take(content);
+    if (buffers[0].byteLength) this.panel.why.forget();
+    this.filters.check("order");
+    const whole = buffers[0].byteLength === 4 * this.count;
+    this.root.dataset.learnt = String(content.labels);
+    if (whole) this.root.dataset.ordered = String(content.labels);
+    if (content.live) {
+      this.advance(whole);
+      return;
+    }
     this.busy(false);
-    this.panel.why.forget();
+    this.trail = new Set([...this.trail].filter((frame) => this.labelled(frame))); // what was only in sight is ordered anew too
+    this.trailing = false;
     const waited = this.moves === this.movesAtRerank; // nobody moved on meanwhile: look at the new first ones
     if (this.view.sort.by === "rank") {
       this.refilter(waited ? null : this.current());
-      if (waited) this.moveTo(Math.max(0, nextPlace(this.shown, -1, (frame) => this.interest[frame] < 0)), false);
+      if (waited) {
+        this.moveTo(Math.max(0, nextPlace(this.shown, -1, (frame) => this.interest[frame] < 0)), false);
+        this.gallery.showAtTop();
+      }
     } else this.schedule();
     this.filters.show();
     this.saving.announce(content.text);
@@ -170,6 +190,7 @@ class ReviewView extends Places {
       if (action?.kind === "undo" && this.repeats(frame)) this.blind.set(frame, this.tagsOf(frame) & (this.blind.get(frame) ?? 0)); // what it was before stays out of sight
       if (content.notes[i]) this.notes.set(frame, content.notes[i]);
       else this.notes.delete(frame);
+      if (content.interest[i] < 0 && !content.tags[i] && !content.notes[i]) this.trail.delete(frame);
     });
     this.changes += 1;
     if (content.rated !== undefined) this.rated = content.rated;
@@ -177,6 +198,7 @@ class ReviewView extends Places {
     if (action?.kind === "undo" && content.frames.length && !content.frames.includes(this.current())) this.goBack(content.frames[0]);
     if (!refused && action) this.root.dataset.saved = String(Number(this.root.dataset.saved ?? 0) + 1);
     this.drift(content.frames);
+    this.filters.check("labels");
     this.showProgress();
     this.goOn();
     this.session.ask();
@@ -196,6 +218,7 @@ class ReviewView extends Places {
     this.controls.show(this.view);
     this.filters.show();
     this.session.showSettings();
+    this.follow.paint();
     this.panel.why.element.open = this.view.why;
     this.gallery.colours = null;
   }
@@ -228,8 +251,16 @@ class ReviewView extends Places {
       try {
         this.model.set("view", structuredClone(this.view));
         this.model.save_changes();
+        this.tellSelection();
       } catch (error) { /* no kernel: the next action says so */ }
     }, 250);
+  }
+
+  // The kernel knows what is selected, for the notebook and for what is linked with this gallery.
+  tellSelection() {
+    if (this.told === this.selection.version) return;
+    this.told = this.selection.version;
+    this.model.send({ kind: "selected" }, undefined, [new Uint32Array(this.selection.list).buffer]);
   }
 
   get hidden() { return this.view.session.hidden; }
@@ -237,6 +268,7 @@ class ReviewView extends Places {
   hiddenChanged() {
     this.panel.why.forget();
     this.filters.show();
+    this.follow.paint();
     this.saving.refresh();
     this.speak();
     if (this.large.open) this.showLarge();
@@ -258,6 +290,7 @@ class ReviewView extends Places {
     if (!frames.length) return;
     // Of a folded stack only the frame that was seen was looked at.
     const looks = Array.from(frames, (frame) => (frames.length === 1 || this.selection.has(frame) ? this.lookOf(frame) : null));
+    if (looks.filter(Boolean).length === 1) this.trail.add(frames[looks.findIndex(Boolean)]);
     const look = "look" in action || "looks" in action ? {} : new Set(looks).size === 1 ? { look: looks[0] } : { looks };
     for (const frame of frames) {
       if (apply) apply(frame);
@@ -407,7 +440,7 @@ class ReviewView extends Places {
   dispose() {
     this.panel.writeNote();
     this.saving.dispose();
-    for (const timer of [this.viewTimer, this.speakTimer, this.panel.why.waiting]) clearTimeout(timer);
+    for (const timer of [this.viewTimer, this.speakTimer, this.requeueTimer, this.filters.timer, this.panel.why.waiting]) clearTimeout(timer);
     this.model.off("msg:custom", this.listen);
     this.model.off("change:view", this.watch);
     this.model.off("comm_live_update", this.live);

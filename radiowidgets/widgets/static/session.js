@@ -1,7 +1,8 @@
 // The session: how far it is, how fast, what it found, what it may miss; and its settings.
 
-import { h, setText } from "./dom.js";
+import { h, plural, setText } from "./dom.js";
 
+const FEW = 10; // looks below which nothing is promised
 const WAIT = 1500; // ms after the last label before the numbers are asked for
 
 export class Session {
@@ -56,12 +57,14 @@ export class Session {
     this.timer = setTimeout(() => {
       if (this.app.lost) return;
       if (this.app.saving.outbox.held.size) this.ask();
-      else this.app.ask({ kind: "progress", threshold: this.settings.threshold, view: this.app.uid() });
+      else for (const kind of ["progress", "expected"]) this.app.ask({ kind, threshold: this.settings.threshold, view: this.app.uid() });
     }, wait);
   }
 
-  receive(progress) {
-    this.progress = progress;
+  // The numbers, and, as it takes longer, what the looks ahead promise.
+  receive({ kind, ...answer }) {
+    if (kind === "progress") this.progress = answer;
+    else this.ahead = answer.expected;
     this.paint();
   }
 
@@ -73,7 +76,7 @@ export class Session {
     this.bar.setAttribute("aria-valuemax", String(goal));
     this.bar.setAttribute("aria-valuenow", String(Math.min(rated, goal)));
     setText(this.done, `${rated.toLocaleString("en")} of ${goal.toLocaleString("en")}`);
-    const facts = this.progress && !this.progress.error ? sessionFacts(this.progress, goal - rated) : [];
+    const facts = this.progress && !this.progress.error ? sessionFacts({ ...this.progress, expected: this.ahead ?? this.progress.expected }, goal - rated) : [];
     const key = JSON.stringify(facts);
     if (this.factsKey === key) return;
     this.factsKey = key;
@@ -94,12 +97,17 @@ export function sessionFacts(progress, left) {
     const more = left > 0 ? `; the goal in ${minutes < 1.5 ? "a minute" : minutes < 90 ? `${Math.round(minutes)} minutes` : `${(minutes / 60).toFixed(1)} hours`}` : "";
     facts.push([`${rate.toFixed(rate < 10 ? 1 : 0)} / min`, `Labels a minute, pauses left out${more}`]);
   }
+  if (expected && looks >= FEW) facts.push(promise(expected));
   if (looks > 0) facts.push([`yield ${percent(interesting / looks)}`, `${interesting} interesting of ${looks} frames looked at`]);
-  if (expected) {
-    facts.push([`next ${expected.looks}: about ${expected.finds.toFixed(0)}`, "Interesting frames to expect in the next looks" +
-      (expected.low === null || expected.low === undefined ? "" : `, ${expected.low.toFixed(0)} to ${expected.high.toFixed(0)}`)]);
-  }
   if (missed) facts.push([`still hidden: ${round(missed.count)} (${round(missed.low)}–${round(missed.high)})`, missed.words]);
   if (consistency) facts.push([`own agreement ${percent(consistency.agreement)}`, consistency.words]);
   return facts;
+}
+
+// What the looks ahead promise, in plain words.
+function promise({ looks, finds, low, high, stop }) {
+  const some = `${finds < 0.5 ? "hardly any" : `about ${finds.toFixed(0)}`}${low === undefined || low === null ? "" : ` (${low.toFixed(0)}–${high.toFixed(0)})`} more`;
+  const words = `${some} in the next ${plural(looks, "look")}`;
+  if (stop) return [`${words}: you may stop`, "Fewer than one more interesting frame is expected in the next looks; random frames tell what the ranking may miss"];
+  return [words, "Interesting frames to expect in the next looks, by what you rated; in brackets from where to where, with 95 % probability"];
 }

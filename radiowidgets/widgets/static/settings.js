@@ -4,7 +4,7 @@ import { NO_FILTERS, RATING_FILTERS } from "./arrange.js";
 
 export const DEFAULT_VIEW = { tile: 112, map: "inferno", stretch: "asinh", limits: "shared", lo: -2, hi: 40, contrast: 1, bias: 0.5,
   invert: false, codes: false, filter: "all", filters: NO_FILTERS, sort: { by: "rank", column: "", descending: true, frame: -1 },
-  fold: false, queries: [], why: false, cursor: null, large: false, noise: "surroundings", look: {},
+  fold: false, follow: true, queries: [], why: false, cursor: null, large: false, noise: "surroundings", look: {},
   session: { goal: 200, random: 0.1, repeats: 0.05, threshold: 3, hidden: false } };
 
 // `given` over `standard`, without what has another type: what was remembered may be damaged.
@@ -20,7 +20,7 @@ export function restored(given, standard = DEFAULT_VIEW) {
   }
   if (standard === DEFAULT_VIEW) {
     view.tile = Math.min(320, Math.max(56, view.tile));
-    if (!Object.hasOwn(RATING_FILTERS, view.filter)) view.filter = "all";
+    if (!Object.hasOwn(RATING_FILTERS, view.filter) || view.filter === "moved") view.filter = "all"; // what moved is not known yet
   }
   return view;
 }

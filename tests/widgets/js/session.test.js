@@ -8,7 +8,8 @@ const texts = (progress, left = 50) => sessionFacts(progress, left).map(([text])
 test("only what is known is said", () => {
   assert.deepEqual(texts({ rate: null, looks: 0, interesting: 0 }), []);
   assert.deepEqual(texts({ rate: 7.25, looks: 40, interesting: 3, expected: { looks: 100, finds: 6.4, low: 2, high: 13 } }),
-    ["7.3 / min", "yield 7.5 %", "next 100: about 6"]);
+    ["7.3 / min", "about 6 (2–13) more in the next 100 looks", "yield 7.5 %"]);
+  assert.deepEqual(texts({ rate: 0, looks: 60, interesting: 0, expected: { looks: 1, finds: 0.1, low: 0, high: 1, stop: true } }), ["hardly any (0–1) more in the next 1 look: you may stop", "yield 0 %"]);
   assert.deepEqual(texts({ rate: 30, looks: 10, interesting: 0, missed: { count: 1234.4, low: 20, high: 5000, words: "" }, consistency: { agreement: 0.8, words: "" } }),
     ["30 / min", "yield 0 %", "still hidden: 1,234 (20–5,000)", "own agreement 80 %"]);
 });
