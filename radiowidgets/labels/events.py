@@ -74,7 +74,7 @@ class FrameRef(NamedTuple):
     shown: Any = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Event:
     """One action of one annotator on one or many frames. Events are ordered by `order`, never by `time`."""
 
@@ -90,6 +90,10 @@ class Event:
     time: str = ""
     undoes: str | None = None
     extra: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+
+    def __repr__(self) -> str:
+        count = len(self.frames)
+        return f"<Event {self.counter} by {self.annotator}: {self.describe()[:80]} on {count} frame{'s' * (count != 1)}>"
 
     @property
     def order(self) -> tuple[int, str]:
