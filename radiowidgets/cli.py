@@ -1,4 +1,4 @@
-"""The command line: ``radiowidgets rank | review | export | data``."""
+"""The command line: ``radiowidgets rank | review | classify | export | data``."""
 
 import argparse
 import json
@@ -16,6 +16,7 @@ EXAMPLES = """\
 examples:
   radiowidgets rank field.fits -o runs/field        rank the frames of a map
   radiowidgets review runs/field                    look, rate and tag them in JupyterLab
+  radiowidgets classify field.fits --catalogue sources.csv --model models/seven --band 12um=w3.fits -o runs/classes
   radiowidgets export runs/field --format ds9 -o peculiar.reg --min-interest 4
 """
 # As in radiowidgets.exchange.regions.FORMATS, which takes a second to import.
@@ -68,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     review.set_defaults(call=review_run)
 
+    _add_classify(commands)
     export = commands.add_parser(
         "export",
         help="write the ranked frames with their labels for other tools",
@@ -94,6 +96,70 @@ def build_parser() -> argparse.ArgumentParser:
     )
     export.set_defaults(call=export_run)
 
+    _add_data(commands)
+    return parser
+
+
+def _add_classify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add what tells the classes of sources."""
+    classes = commands.add_parser(
+        "classify",
+        help="tell the classes of a map's sources by a trained model",
+        description="Cut the sources of a catalogue from a radio map (and infrared maps), tell their classes by a "
+        "trained model, and make a run of them to review, the least familiar first. RUN/classes.csv holds labels and "
+        "probabilities, RUN/bands the cutouts, RUN/compact_features.parquet the features.",
+    )
+    classes.add_argument("map", metavar="MAP.fits", help="the radio map")
+    classes.add_argument(
+        "--catalogue",
+        required=True,
+        metavar="C",
+        help="sources: FITS, VOTable, CSV ..., or polygons of DS9 (.reg)",
+    )
+    classes.add_argument("--model", required=True, metavar="M", help="the folder of a trained model")
+    classes.add_argument("-o", "--output", required=True, metavar="RUN", help="the run folder to write")
+    classes.add_argument(
+        "--band",
+        action="append",
+        default=[],
+        metavar="NAME=MAP",
+        help="a further map, such as 12um=wise3.fits",
+    )
+    classes.add_argument("--quiet", action="store_true", help="no progress bar, no table")
+    classes.set_defaults(call=classify_sources)
+
+
+def classify_sources(options: argparse.Namespace) -> None:
+    """Classify the sources of a map into a run folder."""
+    import pandas as pd
+
+    from radiowidgets.run.classification import CLASSES, classify
+
+    bands = {}
+    for text in options.band:
+        name, found, path = text.partition("=")
+        if not (name and found and path) or name in bands:
+            raise ParameterError(
+                f"--band is {text!r}; give a name and a map, each name once, as 12um=wise3.fits."
+            )
+        bands[name] = path
+    run = classify(
+        options.map, options.catalogue, options.model, options.output, bands=bands, progress=not options.quiet
+    )
+    maps = {name: str(Path(path).resolve()) for name, path in bands.items()}
+    notebook = run.path / "review.ipynb"
+    if maps and not notebook.exists():
+        notebook.write_text(json.dumps(_notebook(run.name, maps), indent=1) + "\n", "utf-8")
+    if not options.quiet:
+        table = pd.read_csv(run.path / CLASSES)
+        counts = table.groupby("label").agg(sources=("label", "size"), unlike=("unlike", "sum"))
+        print(f"{len(table)} sources classified; unlike the training data: {table['unlike'].sum()}")
+        print(counts.sort_values("sources", ascending=False).to_string())
+        print(f"Look at them with: radiowidgets review {options.output}")
+
+
+def _add_data(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add what lists and fetches public data."""
     data = commands.add_parser(
         "data",
         help="list, fetch and check public data",
@@ -134,7 +200,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     cutting.add_argument("--plan", action="store_true", help="show the request and send nothing")
     cutting.set_defaults(call=cut_data)
-    return parser
 
 
 def rank_maps(options: argparse.Namespace) -> None:
@@ -194,7 +259,7 @@ def review_run(options: argparse.Namespace) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", str(place.relative_to(here)), *arguments])  # noqa: S606
 
 
-def _notebook(name: str) -> dict[str, object]:
+def _notebook(name: str, bands: dict[str, str] | None = None) -> dict[str, object]:
     def cell(kind: str, source: str) -> dict[str, object]:
         extra: dict[str, object] = {"outputs": [], "execution_count": None} if kind == "code" else {}
         return {
@@ -210,7 +275,11 @@ def _notebook(name: str) -> dict[str, object]:
             "markdown",
             f"# Review of {name}\n\nRun the cells (Shift+Enter), click into the gallery and press `?` for the keys.",
         ),
-        cell("code", 'import radiowidgets as rw\n\nrun = rw.Run.open(".")\nrw.Review(run)'),
+        cell(
+            "code",
+            'import radiowidgets as rw\n\nrun = rw.Run.open(".")\nrw.Review(run'
+            + (f", bands={bands!r})" if bands else ")"),
+        ),
         cell("code", "run.labels.table()"),
         cell("code", 'run.export("peculiar.reg", min_interest=4)'),
     ]

@@ -1,4 +1,4 @@
-"""Select compact sources by the five criteria of compact-sources section 3.1."""
+"""Select compact sources by the five criteria of compact-sources section 3.1; mock ones with known classes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ import numpy as np
 import pandas as pd
 from astropy import units as u
 
+from radiowidgets.data.bands import SEVEN_BANDS, cut_bands
 from radiowidgets.data.matches import as_coordinates, as_radius, cross_match
-from radiowidgets.errors import ParameterError
+from radiowidgets.errors import ParameterError, check_one_of
 
 if TYPE_CHECKING:
+    import os
+
     from radio_beam import Beam
 
     from radiowidgets.data.detection import SourceTable
+    from radiowidgets.data.frames import FrameSet
+    from radiowidgets.parallel import Progress
 
 
 def compact_criteria(
@@ -100,6 +105,62 @@ def compact_sources(
     if references is None:
         selected.notes = [*sources.notes, "compact: no reference catalogue given, criterion 3 left out."]
     return selected
+
+
+def mock_compact(
+    path: str | os.PathLike[str],
+    *,
+    size: int = 512,
+    seed: int = 0,
+    bands: Sequence[str] = SEVEN_BANDS,
+    density: float = 2000.0,
+    width: float = 6.0,
+    progress: str | Progress | None = None,
+) -> FrameSet:
+    """Make a mock field of the Galactic plane and cut its compact sources from several bands, with their classes.
+
+    The maps are those of ``simulate("galactic-7band")`` with more compact sources. These are found, selected and
+    matched as compact-sources section 3.1 says, with the mock catalogue as the reference.
+
+    Parameters
+    ----------
+    path
+        Folder of the cutouts, see `cut_bands`; one that is there and finished is opened.
+    size
+        Of the maps, pixels of 2 arcsec.
+    seed
+        Another one makes another field.
+    bands
+        'radio' first, others of `SEVEN_BANDS`. 8 and 70 um cover the lower half of the field, the plane.
+    density
+        Compact sources per square degree; about three in five pass the selection.
+    width
+        Side of the cutouts in r_s, of which networks are shown the inner 2.5.
+    progress
+        See `radiowidgets.parallel.map_chunks`.
+
+    Returns
+    -------
+    FrameSet
+        Of `open_bands`; its `sources` have a column label, the class that the catalogue tells, and population, the
+        class that is true: as in the paper, some matches are spurious, and some labels are wrong.
+    """
+    from radiowidgets.data.detection import find_sources
+    from radiowidgets.data.simulate import simulate
+
+    for band in bands:
+        check_one_of("band", band, SEVEN_BANDS)
+    field: Any = simulate("galactic-7band", size=size, seed=seed, compact=density)
+    maps = {band: field[band.removesuffix("um")] for band in bands}
+    catalogue = maps["radio"].truth.sources
+    catalogue = catalogue[catalogue["label"].fillna("") != ""].reset_index(drop=True)
+    sources = compact_sources(find_sources(maps["radio"]), catalogue)
+    pairs = cross_match(sources, catalogue, as_radius(sources.beam))
+    pairs = pairs.sort_values("separation").drop_duplicates("a").sort_values("a")
+    found = sources.iloc[pairs["a"].to_numpy()].reset_index(drop=True)
+    for column in ("label", "population"):
+        found[column] = catalogue[column].to_numpy()[pairs["b"].to_numpy()]
+    return cut_bands(maps, found, path, size=width, progress=progress)
 
 
 def _beam(sources: SourceTable, beam: Beam | u.Quantity | float | None) -> float:
