@@ -19,6 +19,7 @@ from radiowidgets.ranking.active import (
 )
 from radiowidgets.ranking.isolation import TREES, fit_forest
 from radiowidgets.ranking.neighbours import far_off
+from radiowidgets.ranking.trees import Forest
 
 INTERESTING = 3.0  # rating from which rankers that know only two classes call a frame interesting
 
@@ -256,9 +257,16 @@ class ExtraTrees(_Regression):
     """Extremely randomised trees that predict the interest."""
 
     def _new(self) -> Any:
-        from sklearn.ensemble import ExtraTreesRegressor
+        return _Trees(self.seed)
 
-        return ExtraTreesRegressor(TREES, max_features="sqrt", random_state=self.seed)
+
+class _Trees:
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def fit(self, rows: np.ndarray, target: np.ndarray) -> Forest:
+        share = 1 / np.sqrt(rows.shape[1])
+        return Forest.grow(rows, target, trees=TREES, features=share, seed=self._seed)
 
 
 class Boosting(_Regression):
