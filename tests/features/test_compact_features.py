@@ -252,3 +252,14 @@ def test_ds9_polygons_are_masks(mock, tmp_path):
     path.write_text("image\ncircle(1,2,3)\n")
     with pytest.raises(ParameterError, match="no region on the sky"):
         polygon_masks(path, frames)
+
+
+def test_whatever_the_pixels_hold_nothing_is_infinite():
+    rng = np.random.default_rng(6)
+    for _ in range(60):
+        shape = (*rng.integers(1, 14, 2), 3)
+        image = (rng.normal(size=shape) * 10.0 ** rng.integers(-30, 30)).astype(np.float32)
+        image[rng.random(shape) < rng.choice([0, 0.1, 0.6])] = rng.choice([np.nan, np.inf, -np.inf, 1e35, 0])
+        image[shape[0] // 2, shape[1] // 2] *= 100
+        table = compact_features(bands_of([image], ("radio", "a", "b")), threads=1)
+        assert not np.isinf(table.to_numpy(float)).any()
