@@ -33,6 +33,7 @@ _HOMES = {
     "LabelLog": "labels.log",
     "Schema": "labels.schema",
     "Run": "run",
+    "classify": "run.classification",
     "embed": "latent.embedding",
     "project": "latent.projection",
     "Review": "widgets.review",
