@@ -302,7 +302,14 @@ def scores_of(features: pd.DataFrame, labels: np.ndarray, table: pd.DataFrame, h
     groups = table["object"].to_numpy() if how.endswith("object") else None
     parameters = PAPER_BINARY if "GAL" in classes else PAPER_SEVEN
     f1, predictions = repeat_splits(
-        features, labels, classes=classes, groups=groups, test=askap, count=count, parameters=parameters
+        features,
+        labels,
+        classes=classes,
+        groups=groups,
+        test=askap,
+        count=count,
+        parameters=parameters,
+        threads=1,
     )
     tested = predictions[predictions["split"] == 0]["label"].value_counts()
     few = [name for name in classes if tested.get(name, 0) < LEAST]
@@ -352,7 +359,9 @@ def print_figures(table: pd.DataFrame, kept: dict[str, pd.DataFrame]) -> None:
     print("Figure 6: F1 against SNR, MIR, askap\n")
     bins = f1_in_bins(kept["MIR askap 8"], five["snr"], SNR_EDGES, CLASSES)
     print(as_text(bins.set_index("low")))
-    model = train_boosting(five[feature_names(FIVE)], five["label"], classes=CLASSES, groups=five["object"])
+    model = train_boosting(
+        five[feature_names(FIVE)], five["label"], classes=CLASSES, groups=five["object"], threads=1
+    )
     print("Figure B3: importance of the features, MIR, seven classes\n")
     print(as_text(model.importances(five[feature_names(FIVE)]), 3))
 
@@ -364,7 +373,7 @@ def print_probabilities(table: pd.DataFrame) -> None:
     train, valid, tested = split_sources(labels, five["object"].to_numpy())
     rows = {}
     for method in ("none", "sigmoid", "isotonic"):
-        model = train_boosting(features, labels, train, valid, classes=CLASSES, calibration=method)
+        model = train_boosting(features, labels, train, valid, classes=CLASSES, calibration=method, threads=1)
         found = model.predict(features.iloc[tested])
         chance = found[[f"p_{name}" for name in CLASSES]].to_numpy()
         own = chance[np.arange(len(tested)), [CLASSES.index(label) for label in labels[tested]]]
@@ -395,7 +404,7 @@ def print_scan(table: pd.DataFrame) -> None:
         ("seven classes", five["label"].to_numpy(object)),
     ):
         train, valid, _ = split_sources(labels, five["object"].to_numpy())
-        scan = scan_parameters(features, labels, train, valid)
+        scan = scan_parameters(features, labels, train, valid, threads=1)
         print(f"Scan on validation data, {name} (the paper, on test data: 1, 2, 20 and 5, 32, 20)\n")
         print(as_text(scan.head(8)))
 
