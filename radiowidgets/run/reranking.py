@@ -134,13 +134,15 @@ class Reranking:
         """
         coming = first_of(order_of(scores), looked, self.coming)
         frames = coming[~np.isin(coming, first_of(self._run._first_order, looked, self.coming))]
-        return Risen(frames, self._likeness(frames) if len(frames) else "")
+        return Risen(frames, self._likeness(frames[self._seen[frames]]))
 
     def _likeness(self, frames: np.ndarray) -> str:
         """Say which labelled frames most of these are nearest to."""
         from scipy.spatial.distance import cdist
 
         worth, rows = (values[-MOST_LIKE:] for values in self._labelled)
+        if not len(frames) or not len(rows):
+            return ""
         place = np.cumsum(self._seen) - 1
         nearest = worth[cdist(self._spread[place[frames]], self._spread[rows]).argmin(axis=1)]
         high = nearest > HIGH

@@ -18,6 +18,8 @@ from radiowidgets.run.reranking import Reranking, order_of
 from radiowidgets.widgets.answers import rows_of
 
 REST = 2.0  # seconds without a new label after which an order is written
+BURST = 0.1  # seconds between requests below which ...
+LULL = 0.02  # ... it is waited so long for a newer one, so that many labels at once are saved without delay
 STEPS = 65535  # of a score on its way to the browser
 
 
@@ -118,6 +120,7 @@ class Follower:
         self.table = run.order
         self._executor = ThreadPoolExecutor(1, "follow")
         self._newest = 0
+        self._asked = 0.0
         self._timer: threading.Timer | None = None
         self._labels = self._learnt_before()
 
@@ -145,10 +148,12 @@ class Follower:
 
     def _ask(self, said: Said, make: Callable[[int, Reranking, np.ndarray], None]) -> None:
         self._newest += 1
+        before, self._asked = self._asked, time.monotonic()
+        wait = LULL if self._asked - before < BURST else 0.0
         self._labels = dict(said.worths)
         if self._timer is not None:
             self._timer.cancel()
-        self._executor.submit(self._work, self._newest, self._labels, said.looked.copy(), make)
+        self._executor.submit(self._work, self._newest, self._labels, said.looked.copy(), make, wait)
 
     def _work(
         self,
@@ -156,7 +161,10 @@ class Follower:
         labels: dict[str, float],
         looked: np.ndarray,
         make: Callable[[int, Reranking, np.ndarray], None],
+        wait: float,
     ) -> None:
+        if serial == self._newest:
+            time.sleep(wait)
         if serial < self._newest and make != self._make_whole:
             return
         try:

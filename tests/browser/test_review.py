@@ -60,7 +60,7 @@ def review(page: Page) -> Locator:
 
 
 def wait_saved(root: Locator) -> None:
-    expect(root).to_have_attribute("data-waiting", "0")
+    expect(root).to_have_attribute("data-waiting", "0", timeout=30_000)
     expect(root.locator(".rw-saved")).to_have_attribute("data-state", "saved")
 
 
@@ -239,7 +239,7 @@ def test_the_order_ahead_follows_the_ratings_and_nobody_loses_their_place(page, 
     for key in "0505050505":
         page.keyboard.press(key)
     wait_saved(root)
-    expect(root).to_have_attribute("data-learnt", "10")
+    expect(root).to_have_attribute("data-learnt", "10", timeout=30_000)
     expect(root.locator(".rw-moved-words")).to_contain_text("moved up: ")
     assert shown(root) == seen and ratings(root)[:11] == [*"0505050505", ""]
     expect(root.locator(".rw-cursor:not([hidden])")).to_have_attribute("data-place", "10")
@@ -252,7 +252,7 @@ def test_the_order_ahead_follows_the_ratings_and_nobody_loses_their_place(page, 
     screenshot(page, "review-live")
 
     page.keyboard.press("u")  # the last one; there, with what was seen round it
-    expect(root).to_have_attribute("data-learnt", "9")
+    expect(root).to_have_attribute("data-learnt", "9", timeout=30_000)
     expect(root.locator(".rw-cursor:not([hidden])")).to_have_attribute("data-place", "9")
     root.locator(".rw-scroller").press("Home")
     assert shown(root) == seen
@@ -265,9 +265,9 @@ def test_the_order_ahead_follows_the_ratings_and_nobody_loses_their_place(page, 
     page.keyboard.press("5")
     wait_saved(root)
     expect(root.locator(".rw-progress")).to_contain_text("9 rated")
-    expect(root).to_have_attribute("data-learnt", "9")
+    expect(root).to_have_attribute("data-learnt", "9", timeout=30_000)
     root.get_by_label("Follow").check()
-    expect(root).to_have_attribute("data-learnt", "9")
+    expect(root).to_have_attribute("data-learnt", "9", timeout=30_000)
 
     page.keyboard.press("Enter")  # one frame fills the view: the next one is the best of the new order
     expect(root.locator(".rw-large")).to_be_visible()

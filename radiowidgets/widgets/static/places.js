@@ -88,7 +88,11 @@ export class Places {
   // What was passed and what is in sight is found again where it is, after a filter or another order.
   keepTrail() {
     const stays = this.stays();
-    const placed = new Set(this.shown.filter((frame, place) => stays[place]));
+    if (this.sizes) this.stacks ??= stacksOf(this.kept, this.groups, this.sizes);
+    const placed = new Set();
+    this.shown.forEach((frame, place) => {
+      if (stays[place]) for (const one of this.sizes ? [frame, ...this.stacks(this.groups[frame])] : [frame]) placed.add(one);
+    });
     this.trail = new Set([...[...this.trail].filter((frame) => !placed.has(frame) && this.labelled(frame)), ...placed]);
   }
 
@@ -131,7 +135,7 @@ export class Places {
 
   refilter(keep = this.current()) {
     if (!this.order) return;
-    if (this.trailing) this.keepTrail();
+    if (this.trailing && this.base) this.keepTrail();
     const { interest, tags, notes, pending, blind, mapCodes, risen } = this;
     const data = { interest, tags, notes, pending, blind, risen, maps: mapCodes, names: this.schema.map((tag) => tag.name), mapNames: this.maps, found: this.filters.found };
     const test = matcher(this.view.filter, this.view.filters, data);
