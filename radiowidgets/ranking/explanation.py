@@ -21,7 +21,7 @@ from numba import njit
 from radiowidgets.errors import ParameterError
 from radiowidgets.features.frames import comparable_features
 from radiowidgets.ranking.active import Learnt, clipped_spread, learn
-from radiowidgets.ranking.isolation import FEW, TREES, fit_forest, has_sky, robust_distance
+from radiowidgets.ranking.isolation import FEATURED, FEW, TREES, fit_forest, has_sky, robust_distance
 from radiowidgets.ranking.trees import Forest
 
 SAMPLE = 50_000  # frames that a model of the score is fitted on, and that shares are counted among
@@ -258,11 +258,14 @@ class Explainer:
         score = scores["score"].to_numpy(np.float64)[self._sky]
         sample = _evenly(len(self._rows), SAMPLE)
         self._columns = [np.sort(column[known]) for column, known in self._known(self._rows[sample])]
-        self._on_embedding = embedding is not None and "frame features" not in str(self._about.get("method"))
+        method = str(self._about.get("method"))
+        self._saw = ""  # what the ranking looked at besides the features, or instead of them
+        if embedding is not None and ("embedding" in method or FEATURED not in method):
+            self._saw = "an embedding and these features" if FEATURED in method else "an embedding"
         self._model: _Model | None = None
         if not len(score):
             return
-        if not self._on_embedding:
+        if not self._saw:
             first = None if base is None else base["score"].to_numpy(np.float64)[self._sky]
             ids = np.asarray(frames.frame_ids)[self._sky]
             with suppress(ValueError, TypeError):  # what a damaged file says of its ranking fits no model
@@ -278,7 +281,7 @@ class Explainer:
             model: _Robust | _Isolation = _Robust(self._values)
         else:
             trees, samples = about.get("trees", TREES), about.get("max_samples")
-            model = _Isolation(fit_forest(self._values, trees, samples, seed))
+            model = _Isolation(fit_forest(self._values, trees, samples, seed, self.names))
         ratings = json.loads(about.get("ratings", "{}"))
         if not ratings:
             return model if self._agrees(model, score) else None
@@ -346,7 +349,7 @@ class Explainer:
         if learnt != "no rating yet":
             words.append(_capital(learnt) + ".")
         if isinstance(self._model, _Surrogate):
-            words.append(self._model.caution(part.score, self._on_embedding, int(self._place[index])))
+            words.append(self._model.caution(part.score, self._saw, int(self._place[index])))
         return words
 
 
@@ -605,10 +608,10 @@ class _Surrogate(_Model):
     def explain(self, row: int, values: np.ndarray) -> _Part:  # noqa: ARG002
         return _Part(self._paths.baseline, self._paths.attribute(values[np.newaxis])[0])
 
-    def caution(self, told: float, embedding: bool, row: int) -> str:
+    def caution(self, told: float, saw: str, row: int) -> str:
         """Return in words how well the features tell the score."""
         assert self.fidelity is not None
-        what = "an embedding" if embedding else "something else than these features"
+        what = saw or "something else than these features"
         r2, order = self.fidelity
         if not math.isfinite(order):
             return f"The ranking looked at {what}; how well the features follow it cannot be told from so few frames."

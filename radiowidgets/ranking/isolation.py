@@ -1,21 +1,41 @@
 """The first order of a gallery: how easily each frame is isolated from the others."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from radiowidgets.errors import ParameterError
-from radiowidgets.features.frames import comparable_features, frame_features
+from radiowidgets.features.frames import CONTEXT, FEATURES, comparable_features, frame_features
 from radiowidgets.ranking.active import clipped_spread, kept_ratings, learn_from_ratings
 
 TREES = 200
 CONTAMINATION = 0.001
+FEATURED = "frame features"
 FEW = 10  # frames below which a forest says nothing
 BLANK = 0.9  # a frame blank beyond this share has no sky to rank
 PADDING = 1e-3  # of a map's typical noise: what is smoother was filled in
+FEW_SAMPLES = 16  # frames that a tree on frame features sees: of more, the rare hide one another
+
+STRUCTURE = {
+    "log_emission_beams": 1,
+    "log_island_beams": 1,
+    "extended_fraction": 1,
+    "island_fill": -1,
+    "island_elongation": 1,
+    "island_asymmetry": 1,
+    "starlet_3": 1,
+    "starlet_4": 1,
+    "starlet_5": 1,
+    "skewness": 1,
+}
+"""Frame features that the first ranking looks at: those of extended emission, and the side on which there is more.
+
+Chosen on mock skies (``benchmarks/bench_study.py``), as are the frames that a tree sees. Noise, crowding and sidelobes
+make frames unusual too, and so does having less of everything than the others; neither is what is searched for.
+"""
 
 
 def rank(
@@ -32,14 +52,17 @@ def rank(
     """Order frames from the most to the least anomalous.
 
     An Isolation Forest as in the search for peculiar frames (Riggi et al. 2024, section 5.2: 200 trees,
-    contamination 0.001, max_samples 0.02). With `labels` the order moves towards what was rated high.
+    contamination 0.001, max_samples 0.02). On frame features it looks at those of extended emission alone, and only at
+    how much more there is than in most frames (see `STRUCTURE`). With `labels` the order moves towards what was rated
+    high, by all features.
 
     Parameters
     ----------
     frames : FrameSet
         The n frames to rank.
     embedding : (n, d) array, optional
-        What the forest sees. Default: the frame features.
+        What the forest sees. Default: the frame features. Where `features` are given too, the score is the mean of
+        those of two forests, one on each, so that neither drowns the other.
     labels : mapping of frame_id to interest (0-5), optional
         Ratings given so far.
     features : DataFrame, optional
@@ -51,8 +74,8 @@ def rank(
     contamination : float
         Share of the frames marked in the column ``outlier``; it does not change the scores.
     max_samples : float or int, optional
-        Share (a float below 1) or number of frames that each tree sees. Default: 0.02 n, but never below
-        min(n, 256), since a tree of very few frames cannot isolate anything.
+        Share (a float below 1) or number of frames that each tree sees. Default: on frame features 16, on an embedding
+        0.02 n, but never below min(n, 256).
 
     Returns
     -------
@@ -69,17 +92,11 @@ def rank(
     """
     ids = np.asarray(frames.frame_ids)
     _check_forest(seed, trees, contamination, max_samples)
-    values, inputs = ranking_values(frames, embedding, features)
-    if values.ndim != 2 or len(values) != len(ids):
-        raise ParameterError(
-            f"The {inputs} have shape {values.shape}; {len(ids)} frames need ({len(ids)}, d)."
-        )
-    if not np.isfinite(values).all():
-        bad = ids[~np.isfinite(values).all(axis=1)]
-        raise ParameterError(
-            f"The {inputs} of {len(bad)} of {len(ids)} frames are not finite (first: {bad[0]}); "
-            "replace what is missing or leave those frames out."
-        )
+    parts = ranking_parts(frames, embedding, features)
+    for name, values in parts.items():
+        _check_values(values, name, ids)
+    inputs = " and the ".join(parts)
+    blocks = [values.shape[1] for values in parts.values()]
     seen = has_sky(frames)
     score = np.zeros(len(ids))
     if seen.sum() < FEW:
@@ -90,15 +107,21 @@ def rank(
                 f"are ordered by the {method}. Cut smaller frames or a smaller step for more.",
                 stacklevel=2,
             )
-        score[seen] = robust_distance(values[seen])[0]
+        score[seen] = np.mean([robust_distance(values[seen])[0] for values in parts.values()], axis=0)
     else:
         method = f"Isolation Forest on the {inputs}"
-        forest = fit_forest(values[seen], trees, max_samples, seed)
-        score[seen] = np.clip(-forest.score_samples(values[seen]), 0.0, 1.0)
+        for name, values in parts.items():
+            names = _names(features) if name == FEATURED else None
+            forest = fit_forest(values[seen], trees, max_samples, seed, names)
+            score[seen] += np.clip(-forest.score_samples(values[seen]), 0.0, 1.0) / len(parts)
     learnt = ""
     if labels is not None and len(labels):
         score[seen], learnt = learn_from_ratings(
-            clipped_spread(values[seen]), score[seen], ids[seen], labels, seed=seed
+            clipped_spread(np.hstack([values[seen] for values in parts.values()]), blocks=blocks),
+            score[seen],
+            ids[seen],
+            labels,
+            seed=seed,
         )
         method = f"{method}; {learnt}"
 
@@ -111,14 +134,40 @@ def rank(
     return table
 
 
+def _check_values(values: np.ndarray, name: str, ids: np.ndarray) -> None:
+    if values.ndim != 2 or len(values) != len(ids):
+        raise ParameterError(f"The {name} have shape {values.shape}; {len(ids)} frames need ({len(ids)}, d).")
+    if not np.isfinite(values).all():
+        bad = ids[~np.isfinite(values).all(axis=1)]
+        raise ParameterError(
+            f"The {name} of {len(bad)} of {len(ids)} frames are not finite (first: {bad[0]}); "
+            "replace what is missing or leave those frames out."
+        )
+
+
+def ranking_parts(
+    frames: Any, embedding: Any = None, features: pd.DataFrame | None = None
+) -> dict[str, np.ndarray]:
+    """Return what the ranking looks at, (n, d) float64 arrays by name.
+
+    The embedding, and the features where they are known or there is no embedding.
+    """
+    parts = {}
+    if embedding is not None:
+        parts["embedding"] = np.asarray(embedding, dtype=np.float64)
+    if embedding is None or features is not None:
+        parts[FEATURED] = ranking_values(frames, None, features)[0]
+    return parts
+
+
 def ranking_values(
     frames: Any, embedding: Any = None, features: pd.DataFrame | None = None
 ) -> tuple[np.ndarray, str]:
-    """Return what the ranking looks at, (n, d) float64, and its name: the embedding, else the features."""
+    """Return what likeness is measured by, (n, d) float64, and its name: the embedding, else the features."""
     if embedding is not None:
         return np.asarray(embedding, dtype=np.float64), "embedding"
     table = frame_features(frames) if features is None else features.reindex(np.asarray(frames.frame_ids))
-    return comparable_features(table).to_numpy(np.float64), "frame features"
+    return comparable_features(table).to_numpy(np.float64), FEATURED
 
 
 def score_table(ids: np.ndarray, score: np.ndarray, contamination: float = CONTAMINATION) -> pd.DataFrame:
@@ -169,11 +218,24 @@ def _has_noise(frames: Any) -> np.ndarray:
     return rms > np.maximum(PADDING * typical[codes], 0)
 
 
-def fit_forest(values: np.ndarray, trees: int, max_samples: float | int | None, seed: int) -> Any:
-    """Return the `sklearn.ensemble.IsolationForest` of these values, the same for the same seed."""
+def fit_forest(
+    values: np.ndarray,
+    trees: int,
+    max_samples: float | int | None,
+    seed: int,
+    names: Sequence[str] | None = None,
+) -> Any:
+    """Return the `sklearn.ensemble.IsolationForest` of these values, the same for the same seed.
+
+    With the `names` of frame features it is grown on those of `STRUCTURE` alone; it scores all columns nonetheless.
+    """
     from sklearn.ensemble import IsolationForest
 
     n = len(values)
+    if names is not None and not STRUCTURE.keys().isdisjoint(names):
+        # No tree splits a column without spread, nor below the lowest value it has seen.
+        values = _more_structure(values, names)
+        max_samples = min(n, FEW_SAMPLES) if max_samples is None else max_samples
     if max_samples is None:
         max_samples = max(round(0.02 * n), min(n, 256))
     elif max_samples >= 1:
@@ -181,6 +243,22 @@ def fit_forest(values: np.ndarray, trees: int, max_samples: float | int | None, 
     # The contamination moves only the cut, not the scores, so that it need not be told to the forest.
     forest = IsolationForest(n_estimators=trees, max_samples=max_samples, random_state=seed)
     return forest.fit(values)
+
+
+def _more_structure(values: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Return values without spread but in the columns of `STRUCTURE`, and there only on the side of more."""
+    out = np.zeros_like(values)
+    for k, name in enumerate(names):
+        side = STRUCTURE.get(name, 0)
+        if side:
+            further = np.maximum if side > 0 else np.minimum
+            out[:, k] = further(values[:, k], np.median(values[:, k]))
+    return out
+
+
+def _names(features: pd.DataFrame | None) -> list[str]:
+    """Return the names of the columns that `ranking_values` gives."""
+    return [str(name) for name in (FEATURES if features is None else features) if name not in CONTEXT]
 
 
 def robust_distance(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ import radiowidgets as rw
 from radiowidgets.errors import ParameterError
 from radiowidgets.features.frames import CONTEXT, FEATURES, comparable_features
 from radiowidgets.ranking.explanation import PLAIN, Explainer, describe, number
-from radiowidgets.ranking.isolation import fit_forest
+from radiowidgets.ranking.isolation import STRUCTURE, fit_forest
 
 SKY = [name for name in FEATURES if name not in CONTEXT]
 
@@ -27,7 +27,7 @@ class Frames:
 
 
 def cloud(n=300, seed=0, blank=()):
-    """Frames whose features are noise, but for number 17, which has a bright peak and many islands."""
+    """Frames whose features are noise, but for number 17: a large, long island, a bright peak and many islands."""
     rng = np.random.default_rng(seed)
     frames = Frames(n, blank)
     values = rng.normal(size=(n, len(FEATURES))).astype(np.float32) * 0.2 + 1
@@ -35,6 +35,7 @@ def cloud(n=300, seed=0, blank=()):
     features["islands"] = features["islands"].round()
     features["blank_fraction"] = frames.noise.blank_fraction
     features.loc["m-0017", ["log_peak_snr", "islands"]] = 3.5, 9.0
+    features.loc["m-0017", ["log_island_beams", "island_elongation"]] = 3.0, 2.0
     return frames, features
 
 
@@ -76,7 +77,7 @@ def test_the_contributions_of_an_isolation_forest_are_those_of_a_walk_by_hand():
     scores = rw.rank(frames, features=features, seed=4, trees=7)
     told = Explainer(frames, features, scores).explain(17)
     values = comparable_features(features).to_numpy(np.float64)
-    forest = fit_forest(values, 7, None, 4)
+    forest = fit_forest(values, 7, None, 4, SKY)
     moves = np.mean(
         [
             walk(e.tree_, values[17], lambda node, t=e.tree_: mean_path(t, node, depth_of(t, node)))
@@ -111,21 +112,27 @@ def test_baseline_and_contributions_add_up_to_the_written_score(n, learn):
 def test_what_is_odd_about_a_frame_is_told_first_and_in_its_own_unit():
     frames, features = cloud()
     told = Explainer(frames, features, rw.rank(frames, features=features)).explain(17)
-    assert set(told.contributions["feature"][:2]) == {"log_peak_snr", "islands"}
-    first = told.contributions.set_index("feature").loc["log_peak_snr"]
-    assert first["value"] == pytest.approx(10**3.5, rel=1e-3) and first["unit"] == "σ"
-    assert first["typical"] == pytest.approx(10, rel=0.1) and first["above"] == 0
-    assert {told.words[0], told.words[1]} == {
-        f"Bright peak: 3,162 σ, typical {number(first['typical'])} σ (highest of all).",
-        "Many islands: 9, typical 1 (highest of all).",
-    }
+    assert {"log_island_beams", "island_elongation"} <= set(told.contributions["feature"][:3])
+    table = told.contributions.set_index("feature")
+    first = table.loc["log_island_beams"]
+    assert first["value"] == pytest.approx(9990, rel=1e-3) and first["unit"] == "beams"
+    assert first["typical"] == pytest.approx(90, rel=0.1) and first["above"] == 0
+    assert any(words.startswith("Large island: 9,990 beams, typical 89") for words in told.words[:3])
 
 
-def test_a_bright_source_is_explained_by_its_peak():
+def test_what_the_first_ranking_does_not_look_at_moves_nothing():
+    frames, features = cloud()
+    told = Explainer(frames, features, rw.rank(frames, features=features)).explain(17)
+    table = told.contributions.set_index("feature")["contribution"]
+    assert (table[[name for name in SKY if name not in STRUCTURE]] == 0).all()
+    assert (table[["log_island_beams", "island_elongation"]] > 0).all()
+
+
+def test_a_large_source_is_explained_by_its_extent():
     sky = noisy_sky(nx=512, ny=512, seed=2)
     y, x = np.mgrid[:512, :512]
-    pixels = sky.pixels + 0.3 * np.exp(-((x - 301) ** 2 + (y - 207) ** 2) / (2 * 2.5**2))
-    sky = rw.SkyMap.from_array(pixels.astype(np.float32), name="bright", wcs=sky.wcs, beam=sky.beam)
+    pixels = sky.pixels + 20 * sky.pixels.std() * np.exp(-((x - 301) ** 2 + (y - 207) ** 2) / (2 * 10.0**2))
+    sky = rw.SkyMap.from_array(pixels.astype(np.float32), name="large", wcs=sky.wcs, beam=sky.beam)
     frames = rw.cut_windows(sky, size=64)
     features = rw.frame_features(frames)
     scores = rw.rank(frames, features=features)
@@ -133,7 +140,7 @@ def test_a_bright_source_is_explained_by_its_peak():
     with_it = (frames.x <= 295) & (frames.x > 245) & (frames.y <= 201) & (frames.y > 150)
     assert with_it.any()
     for index in np.flatnonzero(with_it):
-        assert any(words.startswith("Bright peak") for words in explainer.explain(index).words[:3])
+        assert any("arge island" in words or "scale" in words for words in explainer.explain(index).words[:3])
     quiet = int(scores["rank"].argmax())
     assert explainer.explain(quiet).words[0].startswith("Nothing unusual")
 
@@ -154,6 +161,15 @@ def test_scores_that_no_feature_made_are_explained_by_a_model_that_says_how_good
     assert told.baseline + told.contributions["contribution"].sum() == pytest.approx(told.score)
     assert f"R² {r2:.2f} (rank correlation {order:.2f})" in told.words[-1]
     assert ("an embedding" in told.words[-1]) == (where == "embedding")
+
+
+def test_scores_by_an_embedding_and_features_are_explained_by_the_features_with_care():
+    frames, features = cloud(400)
+    z = np.random.default_rng(1).normal(size=(400, 8))
+    scores = rw.rank(frames, z, features=features)
+    told = Explainer(frames, features, scores, z).explain(17)
+    assert told.fidelity is not None and "an embedding and these features" in told.words[-1]
+    assert {"log_peak_snr", "islands"} & set(told.contributions["feature"][:3])
 
 
 def test_what_a_damaged_table_says_of_its_ranking_is_not_believed():

@@ -5,7 +5,11 @@ from skies import noisy_sky
 
 import radiowidgets as rw
 from radiowidgets.errors import ParameterError
+from radiowidgets.features.frames import CONTEXT, FEATURES
 from radiowidgets.ranking.active import learn_from_ratings
+from radiowidgets.ranking.isolation import STRUCTURE, fit_forest
+
+SKY = [name for name in FEATURES if name not in CONTEXT]
 
 
 class Frames:
@@ -155,3 +159,41 @@ def test_the_ring_is_found_by_the_frame_features():
     table = rw.rank(frames)
     ring = (np.abs(frames.x + 32 - 0.7 * 512) < 24) & (np.abs(frames.y + 32 - 0.3 * 512) < 24)
     assert table["rank"].to_numpy()[ring].min() <= 0.05 * len(frames)
+
+
+def test_the_first_ranking_sees_more_structure_and_nothing_else():
+    """Grown on structure alone, a forest scores whole rows as it scores what it was grown on."""
+    rng = np.random.default_rng(4)
+    values = rng.normal(size=(300, len(SKY)))
+    forest = fit_forest(values, 20, None, 1, SKY)
+    assert forest.max_samples_ == 16
+    alone = values.copy()
+    for k, name in enumerate(SKY):
+        side, middle = STRUCTURE.get(name, 0), np.median(values[:, k])
+        alone[:, k] = np.maximum(values[:, k], middle) if side > 0 else np.minimum(values[:, k], middle)
+        if not side:
+            alone[:, k] = rng.normal(size=300)
+    assert np.array_equal(forest.score_samples(values), forest.score_samples(alone))
+
+
+def test_features_of_ones_own_are_ranked_as_they_are():
+    values = np.random.default_rng(5).normal(size=(300, 3))
+    told, untold = fit_forest(values, 20, None, 1, ["a", "b", "c"]), fit_forest(values, 20, None, 1)
+    assert np.array_equal(told.score_samples(values), untold.score_samples(values))
+
+
+def test_embedding_and_features_count_alike():
+    frames = Frames(600)
+    rng = np.random.default_rng(2)
+    features = pd.DataFrame(rng.normal(size=(600, 3)), columns=list("abc"), index=frames.frame_ids)
+    embedding = rng.normal(size=(600, 60))
+    features.loc["m-0007"] = 9.0  # three columns beside sixty
+    embedding[11] = 4.0
+    table = rw.rank(frames, embedding, features=features)
+    assert set(table["rank"].nsmallest(2).index) == {"m-0007", "m-0011"}
+    assert "the embedding and the frame features" in table.attrs["method"]
+    liked = {f"m-{k:04d}": 5.0 * (features["a"].iloc[k] > 0) for k in range(60)}
+    moved = rw.rank(frames, embedding, liked, features=features)["score"].to_numpy()
+    assert np.corrcoef(moved[60:], features["a"].to_numpy()[60:])[0, 1] > 0.5
+    with pytest.raises(ParameterError, match="frame features of 1 of 600 frames are not finite"):
+        rw.rank(frames, embedding, features=features.mask(features > 8))
