@@ -92,8 +92,8 @@ class Event:
     extra: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
 
     def __repr__(self) -> str:
-        count = len(self.frames)
-        return f"<Event {self.counter} by {self.annotator}: {self.describe()[:80]} on {count} frame{'s' * (count != 1)}>"
+        frames = f"{len(self.frames)} frame{'s' * (len(self.frames) != 1)}"
+        return f"<Event {self.counter} by {self.annotator}: {self.describe()[:80]} on {frames}>"
 
     @property
     def order(self) -> tuple[int, str]:

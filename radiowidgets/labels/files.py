@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import stat
+import time
 import unicodedata
 import weakref
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ SUFFIX = ".jsonl"
 TORN = b"#torn\n"
 BLOCK_BYTES = 4 * 2**20
 MAX_PROBLEMS = 100
+LOOK_SECONDS = 2.0  # between two looks at the files of others
 
 _FLAGS_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
 # Not to wait for ever on a named pipe that somebody put there.
@@ -59,6 +61,9 @@ class Store(Protocol):
 
     def read_new(self) -> list[Event]:
         """Return the events of others that have arrived since the last call, in any order."""
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until there may be something for `read_new`, at most so long; whether there may be."""
 
     @property
     def problems(self) -> list[str]:
@@ -95,6 +100,7 @@ class FileStore:
         self._lost: list[Event] = []
         self._own: set[str] = set()
         self._files: dict[str, _ReadFile] = {}
+        self._waited: tuple[tuple[str, int], ...] = ()
 
     def append(self, events: Sequence[Event]) -> None:
         """Write the events in one go and flush them to the disk."""
@@ -126,6 +132,25 @@ class FileStore:
     def sync(self, seconds: float) -> bool:  # noqa: ARG002
         """Return True: what is written can be read by all."""
         return True
+
+    def wait(self, seconds: float) -> bool:
+        """Look now and then whether a file of another session has grown: network file systems tell nobody."""
+        end = time.monotonic() + seconds
+        while (seen := self._sizes()) == self._waited:
+            rest = end - time.monotonic()
+            if rest <= 0:
+                return False
+            time.sleep(min(rest, LOOK_SECONDS))
+        self._waited = seen
+        return True
+
+    def _sizes(self) -> tuple[tuple[str, int], ...]:
+        try:
+            with os.scandir(self.folder) as entries:
+                found = [entry for entry in entries if _is_log(entry.name) and entry.name not in self._own]
+                return tuple(sorted((entry.name, entry.stat().st_size) for entry in found))
+        except OSError:
+            return ()
 
     def _vanished(self) -> bool:
         assert self._descriptor is not None

@@ -12,7 +12,7 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -38,6 +38,7 @@ class _Unset:
 
 
 UNSET: Final = _Unset()
+WATCH_SECONDS = 5.0  # after which one who watches looks whether to go on
 
 _REMEDIES = {
     errno.ENOSPC: "Free some space on that disk",
@@ -304,6 +305,22 @@ class LabelLog:
             self._unseen = max(self._unseen, event.counter)  # what comes after it must say so
             return False
         return self._fold.add(event)
+
+    def watch(self, told: Callable[[], None]) -> Callable[[], None]:
+        """Have `told` called, in a thread, whenever there may be something to `refresh`; returns how to end that.
+
+        What others say arrives at once from a server, and within seconds from a folder.
+        """
+        over = threading.Event()
+
+        def look() -> None:
+            while not over.is_set():
+                if self._store.wait(WATCH_SECONDS) and not over.is_set():
+                    told()
+                    over.wait(0.2)  # who is told must have time to read
+
+        threading.Thread(target=look, name="radiowidgets-watch", daemon=True).start()
+        return over.set
 
     @property
     def problems(self) -> list[str]:

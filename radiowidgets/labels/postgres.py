@@ -119,6 +119,10 @@ class PostgresStore:
         )  # perhaps of a kernel that died before they arrived; known ones are not sent
         return [*found, *self._courier.take()]
 
+    def wait(self, seconds: float) -> bool:
+        """Wait until the server has told something new."""
+        return self._courier.news.wait(seconds)
+
     def sync(self, seconds: float) -> bool:
         """Wait until all is on the server and what was there is here; False where that did not come to pass."""
         return self._courier.sync(seconds)
@@ -174,6 +178,7 @@ class _Courier:
 
     def __init__(self, address: str, run: str) -> None:
         self.address, self.run = address, run
+        self.news = threading.Event()  # set while there is something in the inbox
         self.first = threading.Event()  # set once the server answered, or could not be reached
         self.refused = False
         self.trouble = ""
@@ -203,6 +208,7 @@ class _Courier:
 
     def take(self) -> list[Event]:
         with self._lock:
+            self.news.clear()
             events, self._inbox = self._inbox, []
         return events
 
@@ -308,6 +314,7 @@ class _Courier:
                         self._known.add(key)
                         if event is not None and key not in self._outbox:
                             self._inbox.append(event)
+                            self.news.set()
 
     def _send(self, connection: Any, events: list[Event]) -> None:
         rows = [(self.run, e.event_id, e.annotator, e.to_line().decode().rstrip("\n")) for e in events]

@@ -198,6 +198,24 @@ def waited_for(what) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.parametrize("place", ["files", "server"])
+def test_who_watches_is_told_of_what_others_say(place, open_log, tmp_path, monkeypatch):
+    monkeypatch.setattr("radiowidgets.labels.files.LOOK_SECONDS", 0.02)
+    if place == "files":
+        ana, bob = (LabelLog(tmp_path / "labels", who) for who in ("ana", "bob"))
+    else:
+        ana, bob = open_log("ana"), open_log("bob")
+    told = []
+    end = bob.watch(lambda: told.append(bob.refresh()))
+    bob.record(["a"], interest=1)
+    ana.record(["a"], interest=2)
+    waited_for(lambda: bob.state("ana"))
+    ana.record(["b"], interest=3)
+    waited_for(lambda: len(bob.state("ana")) == 2)
+    assert sum(told) == 2
+    end()
+
+
 def test_a_blind_annotator_sees_nobody_else_and_comes_after_them(open_log):
     ana, bob = open_log("ana"), open_log("bob", blind=True)
     for interest in range(3):
