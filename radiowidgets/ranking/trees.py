@@ -71,7 +71,7 @@ class Forest:
 
     @classmethod
     def grow(
-        cls, rows: np.ndarray, target: np.ndarray, *, trees: int = 100, features: float = 0.33, seed: int = 0
+        cls, rows: np.ndarray, target: np.ndarray, *, trees: int = 64, features: float = 0.33, seed: int = 0
     ) -> "Forest":
         """Return extremely randomised trees (Geurts et al. 2006) that predict `target`, the same for the same seed.
 

@@ -169,7 +169,7 @@ def test_scores_by_an_embedding_and_features_are_explained_by_the_features_with_
     scores = rw.rank(frames, z, features=features)
     told = Explainer(frames, features, scores, z).explain(17)
     assert told.fidelity is not None and "an embedding and these features" in told.words[-1]
-    assert {"log_peak_snr", "islands"} & set(told.contributions["feature"][:3])
+    assert {"starlet_5", "log_island_beams"} & set(told.contributions["feature"][:3])
 
 
 def test_what_a_damaged_table_says_of_its_ranking_is_not_believed():
