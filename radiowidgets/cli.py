@@ -1,4 +1,4 @@
-"""The command line: ``radiowidgets rank | review | classify | export | data``."""
+"""The command line: ``radiowidgets rank | review | classify | export | report | import | data``."""
 
 import argparse
 import json
@@ -18,9 +18,10 @@ examples:
   radiowidgets review runs/field                    look, rate and tag them in JupyterLab
   radiowidgets classify field.fits --catalogue sources.csv --model models/seven --band 12um=w3.fits -o runs/classes
   radiowidgets export runs/field --format ds9 -o peculiar.reg --min-interest 4
+  radiowidgets report runs/field field.html         what was found, on one page
 """
 # As in radiowidgets.exchange.regions.FORMATS, which takes a second to import.
-EXPORTS = ["csv", "parquet", "votable", "ds9", "moc", "cutouts", "sheet", "summary"]
+EXPORTS = ["csv", "parquet", "votable", "ds9", "moc", "cutouts", "sheet", "summary", "report", "astronomaly"]
 # JupyterLab asks nothing of the network and shows no news.
 QUIET_LAB = ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
 
@@ -86,7 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
         required=True,
         metavar="FILE",
         help="the file to write (.csv .parquet .vot .reg; .fits: MOC; .zip: FITS cutouts; .png: contact sheet; "
-        ".md: summary)",
+        ".md: summary; .html: report); a new folder for astronomaly",
     )
     export.add_argument("--min-interest", type=float, metavar="N", help="only frames rated at least N")
     export.add_argument("--top", type=int, metavar="N", help="only the first N frames")
@@ -96,8 +97,39 @@ def build_parser() -> argparse.ArgumentParser:
     )
     export.set_defaults(call=export_run)
 
+    _add_exchange(commands)
     _add_data(commands)
     return parser
+
+
+def _add_exchange(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add what writes reports and takes labels over."""
+    report = commands.add_parser(
+        "report",
+        help="write what was found, and how, as one page",
+        description="Write one HTML page that needs no other file and prints on A4 or letter: the interesting objects "
+        "and the first of the ranking, the yield of the looks, labels, agreement, settings, versions and fingerprints.",
+    )
+    report.add_argument("run", metavar="RUN", help="a run folder")
+    report.add_argument("output", metavar="FILE.html", help="the page to write")
+    report.add_argument(
+        "--threshold", type=int, default=4, metavar="N", help="interest from which a frame counts (default 4)"
+    )
+    report.add_argument("--top", type=int, default=18, metavar="N", help="objects to show (default 18)")
+    report.set_defaults(call=report_run)
+
+    taking = commands.add_parser(
+        "import",
+        help="take over labels that were given in Astronomaly",
+        description="Record the labels in Astronomaly's output folder (ml_scores.csv) as ratings of an annotator of "
+        "the run. What cannot be used is counted and listed. Doing so again records only what is new.",
+    )
+    taking.add_argument("run", metavar="RUN", help="a run folder")
+    taking.add_argument("folder", metavar="FOLDER", help="its output folder, or its ml_scores.csv")
+    taking.add_argument(
+        "--annotator", default="astronomaly", metavar="NAME", help="who rated (default astronomaly)"
+    )
+    taking.set_defaults(call=import_labels)
 
 
 def _add_classify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -298,6 +330,25 @@ def export_run(options: argparse.Namespace) -> None:
     what = f"the objects of {len(chosen)}" if options.objects else f"{len(chosen)} of {len(run)}"
     what = f"{what} frames"
     print(f"wrote {'a summary' if path.suffix == '.md' else what} to {path}")
+
+
+def report_run(options: argparse.Namespace) -> None:
+    """Write the report of a run."""
+    from radiowidgets.run import Run
+
+    run = Run.open(options.run)
+    print(f"wrote {run.report(options.output, threshold=options.threshold, top=options.top)}")
+
+
+def import_labels(options: argparse.Namespace) -> None:
+    """Record labels of another tool."""
+    from radiowidgets.run import Run
+
+    read = Run.open(options.run).read_labels(options.folder, options.annotator)
+    for row in read.problems.to_dict("records"):
+        where = f"row {row['row']}, {row['object']}: " if row["row"] else ""
+        print(f"{row['file']}: {where}{row['problem']}", file=sys.stderr)
+    print(f"{read.recorded} ratings recorded, {read.known} known already, {len(read.problems)} problems")
 
 
 def list_data(options: argparse.Namespace) -> None:

@@ -275,6 +275,15 @@ def _draw_scale(sheet: Any, draw: Any, right: int, y: int) -> None:
     draw.text((right, y + 5), high, _FAINT, _font(12), anchor="rm")
 
 
+def picture_of(frame: Any, size: int = 200) -> bytes:
+    """Return a frame as the gallery shows it at first, a PNG file of size x size pixels."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(paint(_thumbnail(frame, size))[::-1]).quantize(256).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
 def _thumbnail(frame: Any, size: int) -> np.ndarray:
     """Return a frame in rms above its background, size x size; padded with blanks where it is not square."""
     from radiowidgets.data.resampling import resize

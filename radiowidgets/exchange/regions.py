@@ -27,6 +27,8 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "cutouts": (".zip", ""),
     "sheet": (".png",),
     "summary": (".md",),
+    "report": (".html",),
+    "astronomaly": ("",),
 }
 _CELLS = 16  # of a coverage map along the side of a frame, at least
 _JOINED = 8  # frames side by side, most
@@ -49,7 +51,7 @@ def format_of(path: str | os.PathLike[str], format: str | None = None) -> str:
     for name, suffixes in FORMATS.items():
         if suffix and suffix in suffixes:
             return name
-    known = ", ".join(f"{name} ({suffixes[0]})" for name, suffixes in FORMATS.items())
+    known = ", ".join(f"{name} ({suffixes[0] or 'a folder'})" for name, suffixes in FORMATS.items())
     raise ParameterError(
         f"Cannot tell the format of {Path(path).name!r}; let its name end so, or give format=: {known}."
     )

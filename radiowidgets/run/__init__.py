@@ -62,7 +62,14 @@ from radiowidgets.run.files import (
     versions,
     write_whole,
 )
-from radiowidgets.run.outputs import objects_of
+from radiowidgets.run.outputs import (
+    LabelsRead,
+    labels_from_astronomaly,
+    map_facts,
+    objects_of,
+    open_in_astronomaly,
+    report_on,
+)
 from radiowidgets.run.reranking import Reranking, Shown, first_of, order_of
 
 HIGHEST_INTEREST = 5
@@ -384,7 +391,11 @@ class Run:
         cutouts    .zip, a new folder  FITS files with coordinates, beam, unit and origin
         sheet      .png                thumbnails with name, rank, interest and tags, at most 1,000
         summary    .md                 `summary`, of the whole run
+        report     .html               `report`, of the whole run
         =========  ==================  ====================================================================
+
+        And ``format="astronomaly"``: a new folder that Astronomaly opens, see
+        `radiowidgets.exchange.astronomaly.write_astronomaly` and, for the way back, `read_labels`.
 
         Parameters
         ----------
@@ -407,8 +418,12 @@ class Run:
             with drafted(path) as draft:
                 draft.write_text(self.summary(), "utf-8")
             return path
+        if chosen == "report":
+            return self.report(path)
         which = {"min_interest": min_interest, "top": top, "frames": frames, "query": query}
         table = self.objects(**which) if objects else self.selection(**which)
+        if chosen == "astronomaly":
+            return open_in_astronomaly(self, path, table)
         if chosen not in ("ds9", "moc") and not objects:
             table = self._described(table)
         if chosen == "sheet":
@@ -441,7 +456,7 @@ class Run:
         Parameters
         ----------
         min_interest, top, frames, query
-            Which frames, see `selection`; default: all, some 10 ms each.
+            Which frames, see `selection`; default: all, some milliseconds each.
 
         Returns
         -------
@@ -453,6 +468,44 @@ class Run:
         """
         which = {"min_interest": min_interest, "top": top, "frames": frames, "query": query}
         return objects_of(self, self._described(self.selection(**which)))
+
+    def read_labels(self, folder: str | os.PathLike[str], annotator: str = "astronomaly") -> LabelsRead:
+        """Record the labels that were given in Astronomaly as ratings of an annotator.
+
+        Reading the same folder again records only what is new. Frames without a label there (-1) are left as they are.
+
+        Parameters
+        ----------
+        folder : path
+            Its output folder, such as one that ``export(..., "astronomaly")`` wrote, or its ``ml_scores.csv``.
+        annotator : str
+            Who is said to have rated.
+
+        Returns
+        -------
+        LabelsRead
+            ``recorded``, ``known`` and ``problems``, a table of all that could not be used: unknown ids, labels that
+            are none, objects that lie elsewhere, frames without a row.
+
+        Raises
+        ------
+        DataError
+            If there is nothing that can be read.
+        """
+        return labels_from_astronomaly(self, folder, annotator)
+
+    def report(self, path: str | os.PathLike[str], *, threshold: int = 4, top: int = 18) -> Path:
+        """Write what was found and how on one page, an HTML file that needs no other and prints on A4 or letter.
+
+        Parameters
+        ----------
+        path : path
+        threshold : int
+            Interest from which a frame is interesting, 1 to 5.
+        top : int
+            Objects to show, at most 200: the interesting ones first, then those that the ranking has first.
+        """
+        return report_on(self, Path(path), threshold, top)
 
     def _described(self, table: pd.DataFrame) -> pd.DataFrame:
         """Add what is exported of each frame beside its row: notes, the brightest place, a name after it."""
@@ -798,21 +851,10 @@ class Run:
         threshold : int
             Interest from which a frame is interesting, 1 to 5.
         """
-        maps = []
-        for name, entry in self.about["maps"].items():
-            sky = self.frames.maps.get(name)
-            facts = {"map": name, "file": Path(entry["path"]).name, "fingerprint": entry["fingerprint"]}
-            if sky is not None:
-                facts["pixels"] = " x ".join(map(str, reversed(sky.shape)))
-                facts["unit"] = "" if sky.unit is None else str(sky.unit)
-                facts["frequency"] = (
-                    "" if sky.frequency is None else f"{sky.frequency.to_value('GHz'):.6g} GHz"
-                )
-            maps.append(facts)
         people = [self.progress(None, threshold, who) for who in self.labels.annotators]
         about = {**self.about, "schema": ", ".join(self.schema.names)}
         return write_summary(
-            self.name, about, maps, self.labels.table(), people, version=radiowidgets.__version__
+            self.name, about, map_facts(self), self.labels.table(), people, version=radiowidgets.__version__
         )
 
     def worths(self, annotator: str | None = None) -> dict[str, float]:
