@@ -82,9 +82,9 @@ def blocks_of(frames: rw.FrameSet) -> np.ndarray:
     return (frames.map_codes.astype(int) * 64 + row) * 64 + column
 
 
-def values_of(frames: rw.FrameSet) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the frame features and the embedding, as tables."""
-    features = comparable_features(rw.frame_features(frames))
+def values_of(table: pd.DataFrame, frames: rw.FrameSet) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the comparable ones of the frame features, and the embedding, as tables."""
+    features = comparable_features(table)
     z = rw.embed(frames)
     return features, pd.DataFrame(z, index=features.index, columns=[f"z{k}" for k in range(z.shape[1])])
 
@@ -110,12 +110,12 @@ def main() -> None:
         "--scan", action="store_true", help="scan the forest's settings, on the development sky"
     )
     options = parser.parse_args()
-    pd.set_option("display.width", 160, "display.max_rows", 500)
+    pd.set_option("display.width", 160)
 
     study, tags, _ = make(STUDY, options.maps, False)
     chosen = [
         feature_importances(values, is_interesting(tags), blocks=blocks_of(study))
-        for values in values_of(study)
+        for values in values_of(rw.frame_features(study), study)
     ]
     for name, table in zip(("frame features", "embedding"), chosen, strict=True):
         print(
@@ -127,7 +127,8 @@ def main() -> None:
     groups = group_frames(tags)
     shares = {name: f"{100 * share:.1f} %" for name, share in groups.value_counts(normalize=True).items()}
     print(f"\n{'held-out' if options.held_out else 'development'} sky: {len(frames)} frames, {shares}")
-    features, z = values_of(frames)
+    known = rw.frame_features(frames)
+    features, z = values_of(known, frames)
     if options.scan and not options.held_out:
         for values, table in zip((features, z), chosen, strict=True):
             print(scan_forest(values, groups, order=list(table.index)).round(3).to_string())
@@ -136,9 +137,12 @@ def main() -> None:
     for name, values, table in zip(("", "embedding "), (features, z), chosen, strict=True):
         for top in TOPS:
             scores[f"{name}top{top}"] = forest_scores(values[list(table.index[:top])])
-    scores["default, frame features"] = rw.rank(frames)["score"].to_numpy()
-    scores["default, embedding"] = rw.rank(frames, z.to_numpy())["score"].to_numpy()
-    scores["default, both"] = rw.rank(frames, np.c_[z, features])["score"].to_numpy()
+    for name, vectors, table in (
+        ("frame features", None, known),
+        ("embedding", z.to_numpy(), None),
+        ("both", z.to_numpy(), known),
+    ):
+        scores[f"default, {name}"] = rw.rank(frames, vectors, features=table)["score"].to_numpy()
     scores["complexity (Segal)"] = complexity(frames).to_numpy()
     for name in ("complexity", "log_island_beams", "starlet_5"):
         scores[f"{name} alone"] = features[name].to_numpy()
@@ -146,15 +150,17 @@ def main() -> None:
     table["scatter of R"] = [
         scatter(each, groups.to_numpy(object), blocks_of(frames)) for each in scores.values()
     ]
-    print(table.round(3 if len(table) < 3 else 2).to_string(float_format=lambda v: f"{v:.3g}"))
+    print(table.to_string(float_format=lambda value: f"{value:.3g}"))
     print(AIM)
 
-    cut = crossing(threshold_curves(scores["default, frame features"], groups))["threshold"]
-    found = pd.Series(scores["default, frame features"] >= cut, index=kinds.index)
     peculiar = (groups == "peculiar").to_numpy()
-    per_kind = found[peculiar].groupby(kinds[peculiar]).agg(["mean", "size"])
-    print("\npeculiar frames that the default finds, by what lies in their middle:")
-    print(per_kind.rename(columns={"mean": "recall", "size": "frames"}).round(2).to_string())
+    found = {}
+    for name in ("default, frame features", "default, both", "complexity (Segal)"):
+        selected = scores[name] >= table.loc[name, "Thr."]
+        found[name] = pd.Series(selected[peculiar]).groupby(kinds[peculiar].to_numpy()).mean()
+    per_kind = pd.DataFrame({**found, "frames": kinds[peculiar].value_counts()})
+    print("\nshare of the peculiar frames that is found, by the rare object whose middle lies in them:")
+    print(per_kind.round(2).to_string())
 
 
 if __name__ == "__main__":
