@@ -19,7 +19,7 @@ from radiowidgets.labels.schema import Schema
 HIGHEST = 5
 MOST = 200  # objects on a page
 _SERIES = ("#1f5fa8", "#c2570c", "#2f7d4f", "#8a3f97", "#8c6d1f", "#555f6b")  # each 4.5 to 1 on white
-MOST_TAGS = 3  # of an object
+MOST_TAGS, MOST_AGREEMENTS = 2, 4  # of an object, of a run
 
 _STYLE = """
 :root { --ink: #1b1f27; --soft: #59616e; --line: #dfe3e8; --wash: #f5f6f8; --blue: #1f5fa8; --amber: #c27803; }
@@ -94,12 +94,12 @@ footer { padding-top: 8px; border-top: 1px solid var(--line); color: var(--soft)
 @media print {
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   body { padding: 0; max-width: none; font-size: 10px; }
-  h1 { font-size: 19px; }
-  header { padding-bottom: 7px; }
-  .figures { margin: 7px 0 9px; }
-  .figures b { font-size: 15px; }
+  h1 { font-size: 17px; }
+  header { padding-bottom: 5px; }
+  .figures { margin: 5px 0 7px; }
+  .figures b { font-size: 14px; }
   .figures span { font-size: 9px; }
-  .sheet { gap: 6px 12px; margin-bottom: 8px; }
+  .sheet { gap: 4px 14px; margin-bottom: 7px; }
   figcaption { font-size: 8px; padding-top: 2px; }
   figcaption .name { font-size: 7.6px; }
   .tag { font-size: 6.5px; line-height: 10px; }
@@ -111,11 +111,12 @@ footer { padding-top: 8px; border-top: 1px solid var(--line); color: var(--soft)
   .bars td { line-height: 1.1; }
   .bar { height: 7px; margin-top: 1px; }
   .dots { letter-spacing: 0; }
-  .columns { gap: 18px; margin-bottom: 9px; }
+  .columns { gap: 18px; margin-bottom: 6px; }
   h2 { margin-bottom: 4px; font-size: 9px; }
   table, .counts, .legend { font-size: 8.5px; }
   .settings, .settings table, footer { font-size: 8px; }
-  .bars, .counts, .settings table { margin-bottom: 6px; }
+  .bars, .counts, .settings table { margin-bottom: 5px; }
+  footer { padding-top: 4px; }
 }
 """
 
@@ -431,7 +432,7 @@ def _labels(
             (about, int(row["frames"]), f"{row['same']:.0%}", _two(row["kappa"]), _two(row["alpha"]))
             for about, row in shared.iterrows()
         ]
-        _table(part, ("agreement of annotators", "frames", "same", "kappa", "alpha"), told[:6])
+        _table(part, ("agreement of annotators", "frames", "same", "kappa", "alpha"), told[:MOST_AGREEMENTS])
 
 
 def _again(one: Progress) -> str:
