@@ -15,7 +15,7 @@ from radiowidgets.parallel import map_chunks
 from radiowidgets.ranking.trees import ROWS, add_products
 
 CENTRES = 200  # ratings at most; the trees see all
-LENGTHS = (0.5, 1.0, 2.0)  # in root mean square distances from the mean frame
+LENGTHS = (0.5, 1.0, 2.0)  # in root mean square distances from the mean frame; each half the next
 LINEAR = (0.0, 0.25, 0.5, 1.0)  # share of the linear kernel
 NOISE = (0.1, 0.3, 1.0, 3.0)  # variance of a rating that no frame like it shares, beside that of the kernel
 CHANCE = 1.5  # standard deviations of a correlation by chance, which count for nothing
@@ -87,16 +87,20 @@ class Process:
 
     def _bend(self, scaled: np.ndarray) -> np.ndarray:
         """Return what the squared exponentials add for scaled rows (k, d)."""
-        distance = scaled @ self._centres
-        distance *= -2
-        distance += self._square
-        distance += (scaled**2).sum(axis=1)[:, None]
-        np.maximum(distance, 0, out=distance)
-        return sum(
-            np.exp(distance * np.float32(-0.5 / length**2)) @ weights.astype(np.float32)
-            for length, weights in zip(LENGTHS, self._curved, strict=True)
-            if weights.any()
-        )
+        bell = scaled @ self._centres
+        bell *= -2
+        bell += self._square
+        bell += (scaled**2).sum(axis=1)[:, None]
+        np.maximum(bell, 0, out=bell)
+        bell *= np.float32(-0.5 / LENGTHS[-1] ** 2)
+        np.exp(bell, out=bell)
+        *shorter, longest = self._curved.astype(np.float32)
+        out = bell @ longest
+        for weights in reversed(shorter):  # half the length is the fourth power
+            bell *= bell
+            bell *= bell
+            out += bell @ weights
+        return out
 
     @property
     def baseline(self) -> float:
