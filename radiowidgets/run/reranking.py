@@ -1,6 +1,7 @@
 """Re-ranking a run by what was said of its frames: what comes first at once, the whole order after it."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,8 +14,9 @@ if TYPE_CHECKING:
     from radiowidgets.data.frames import FrameSet
     from radiowidgets.run import Run
 
-HEAD = 50_000  # first places of the present order, which are ordered anew at once
-DRAWN = 5_000  # frames from further down that are tried with them
+NEAR = 5_000  # first places of the present order, which are ordered anew before all others
+HEAD = 50_000  # places that come next
+DRAWN = 5_000  # frames from further down that are tried with those; with the nearest in proportion
 CHUNK = 65_536  # frames scored in one go: after each, newer labels may stop the rest
 COMING = 100  # looks ahead of which is told what moved up; a tenth of the frames where that is less
 HIGH = 2.5  # interest above which frames are rated high
@@ -39,8 +41,8 @@ class Risen(NamedTuple):
 class Reranking:
     """One re-ranking: what is learnt from labels, and the orders that come of it.
 
-    Learning takes milliseconds; `head` then orders the first 50,000 places with 5,000 frames drawn from further down,
-    and `whole` all frames.
+    Learning takes milliseconds. `head` then orders the first 5,000 places with 500 frames drawn from further down, or
+    50,000 with 5,000, and `whole` all frames.
 
     Parameters
     ----------
@@ -63,35 +65,39 @@ class Reranking:
         self._seed = int(run.about.get("ranking", {}).get("seed", 0))
         base = run.scores["score"].to_numpy(np.float64)[self._seen]
         self._labelled = rated_rows(ids, labels)
-        self.learnt = learn(self._spread, base, ids, labels, seed=self._seed)
+        with _one_thread():
+            self.learnt = learn(self._spread, base, ids, labels, seed=self._seed)
         self.text, self.count = self.learnt.text, len(labels)
 
     @property
-    def small(self) -> bool:
-        """Whether there are so few frames that the whole order comes as soon as its head."""
-        return len(self._spread) <= HEAD + 2 * DRAWN
+    def steps(self) -> list[int]:
+        """How many first places to order, step by step, before all; few frames are ordered at once."""
+        return [places for places in (NEAR, HEAD) if 1.2 * places <= len(self._spread)]
 
     @property
     def coming(self) -> int:
         """Of how many looks ahead it is told what moved up."""
         return min(COMING, max(1, len(self._seen) // 10))
 
-    def head(self, scores: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    def head(self, scores: pd.DataFrame, places: int | None = None) -> tuple[pd.DataFrame, int]:
         """Return the present order with its candidates ordered anew, and how many those are: they come first.
 
         Parameters
         ----------
         scores : DataFrame
             The present order.
+        places : int
+            Of which so many places are candidates, and frames drawn from further down; default: 50,000.
         """
+        places = HEAD if places is None else places
         order = order_of(scores)
         skies = int(np.count_nonzero(self._seen))  # what has no sky stands last
-        first = order[: min(HEAD, skies)]
+        first = order[: min(places, skies)]
         rng = np.random.default_rng([self._seed, len(self._labels)])
-        drawn = rng.choice(skies - len(first), min(DRAWN, skies - len(first)), replace=False)
+        drawn = rng.choice(skies - len(first), min(DRAWN * places // HEAD, skies - len(first)), replace=False)
         chosen = np.concatenate([first, order[len(first) + np.sort(drawn)]])
         place = np.cumsum(self._seen) - 1
-        found = self.learnt.score(place[chosen])
+        found = self._score(place[chosen])
         score = scores["score"].to_numpy(np.float64, copy=True)
         score[chosen] = found
         others = np.ones(len(order), bool)
@@ -102,6 +108,10 @@ class Reranking:
         table = pd.DataFrame({"score": score, "rank": ranks}, index=self._run.scores.index)
         return self._told(table), len(chosen)
 
+    def _score(self, rows: Any) -> np.ndarray:
+        with _one_thread():
+            return self.learnt.score(rows)
+
     def whole(self, stopped: Callable[[], bool] = lambda: False) -> pd.DataFrame | None:
         """Return scores and ranks of all frames; those without sky stay last. None where `stopped` says so."""
         score = self._run.scores["score"].to_numpy(np.float64, copy=True)
@@ -111,7 +121,7 @@ class Reranking:
                 if stopped():
                     return None
                 end = min(start + CHUNK, len(found))
-                found[start:end] = self.learnt.score(slice(start, end))
+                found[start:end] = self._score(slice(start, end))
             score[self._seen] = found
         return None if stopped() else self._told(score_table(np.asarray(self._run.frames.frame_ids), score))
 
@@ -193,6 +203,19 @@ class Shown:
         ):
             inside &= (place[:, None] >= low[shown]) & (place[:, None] < low[shown] + size[shown])
         return inside
+
+
+def _one_thread() -> Any:
+    """Let each thread do its own linear algebra: on matrices so small, threads of BLAS wait for each other."""
+    return _pools().limit(limits=1, user_api="blas")
+
+
+@cache
+def _pools() -> Any:
+    import scipy.linalg  # noqa: F401  (its BLAS is to be found)
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+    return ThreadpoolController()
 
 
 def order_of(scores: pd.DataFrame) -> np.ndarray:

@@ -183,8 +183,10 @@ class Follower:
         if not made.learnt.moved and np.array_equal(self.table["rank"], self._run.scores["rank"]):
             self._make_words(serial, made, looked)
             return
-        if not made.small:
-            self.table, places = made.head(self.table)
+        for step, near in enumerate(made.steps):
+            if step and self._newest > serial:
+                return
+            self.table, places = made.head(self.table, near)
             self._tell(made, looked, places, made.text, live=True)
         table = made.whole(lambda: self._newest > serial)
         if table is None:

@@ -115,6 +115,18 @@ def test_what_comes_first_is_there_before_the_rest_and_the_end_is_the_full_order
     np.testing.assert_array_equal(desk.review.follower.table["rank"], run.rerank()["rank"])
 
 
+def test_the_nearest_places_come_before_the_candidates(run, few, monkeypatch):
+    monkeypatch.setattr(reranking, "NEAR", 12)
+    desk = Desk(run)
+    first = places(desk("index"))
+    desk.rate(first[0], 5)
+    desk.rate(first[1], 0)
+    near, head, whole = map(places, desk.work())
+    assert (len(near), len(head), len(whole)) == (16, 40, len(run))
+    assert set(first[:12]) <= set(near) <= set(head)
+    assert desk.sent[-1][0]["labels"] == 2
+
+
 def test_of_many_requests_only_the_newest_counts_and_a_newer_one_stops_the_rest(run, few, monkeypatch):
     desk = Desk(run)
     first = places(desk("index"))
@@ -123,10 +135,10 @@ def test_of_many_requests_only_the_newest_counts_and_a_newer_one_stops_the_rest(
     assert len(desk.jobs) == 8 and len(desk.work()) == 2
     head = Reranking.head
 
-    def meanwhile(made, scores):  # another label comes while this one is worked on
+    def meanwhile(made, *given):  # another label comes while this one is worked on
         if len(run.worths()) == 9:
             desk.rate(first[9], 0)
-        return head(made, scores)
+        return head(made, *given)
 
     monkeypatch.setattr(Reranking, "head", meanwhile)
     desk.rate(first[8], 5)

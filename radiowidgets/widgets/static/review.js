@@ -16,6 +16,8 @@ import { Session } from "./session.js";
 import { restored } from "./settings.js";
 import { TileStore } from "./tiles.js";
 
+const MANY_WAITING = 5; // labels that have not reached the team's server: fewer are on their way
+const CANDIDATES = 55_000; // places after which an order is told to have come so far
 const MANY = 100; // frames: an action on more is confirmed first
 
 class ReviewView extends Places {
@@ -109,7 +111,7 @@ class ReviewView extends Places {
       saved: () => this.takeAnswer(content), refused: () => this.takeAnswer(content),
       sort: () => this.takeSort(content, buffers), find: () => this.filters.takeFound(content, buffers), columns: () => this.filters.takeColumns(content), stacks: () => this.takeStacks(content, buffers),
       why: () => this.panel.why.receive(content), history: () => this.history.receive(content), progress: () => this.session.receive(content), expected: () => this.session.receive(content),
-      export: () => this.exports.receive(content), error: () => { this.busy(false); this.saving.alert(content.text); },
+      export: () => this.exports.receive(content), news: () => this.takeNews(content), error: () => { this.busy(false); this.saving.alert(content.text); },
     }[content.kind];
     take?.();
   }
@@ -158,6 +160,7 @@ class ReviewView extends Places {
     this.filters.check("order");
     const whole = buffers[0].byteLength === 4 * this.count;
     this.root.dataset.learnt = String(content.labels);
+    if (whole || buffers[0].byteLength >= 4 * CANDIDATES) this.root.dataset.candidates = String(content.labels);
     if (whole) this.root.dataset.ordered = String(content.labels);
     if (content.live) {
       this.advance(whole);
@@ -178,6 +181,16 @@ class ReviewView extends Places {
     this.saving.announce(content.text);
   }
 
+  // What others said meanwhile: a quiet line, and what is open of those frames is asked for anew.
+  takeNews({ by, frames, annotators }) {
+    const words = Object.entries(by).map(([name, count]) => `${name} labelled ${plural(count, "frame")}`);
+    this.saving.announce(words.slice(0, 3).join(", "));
+    this.filters.takeAnnotators(annotators);
+    if (frames.includes(this.current())) this.panel.why.forget();
+    this.history.refresh();
+    this.schedule();
+  }
+
   takeAnswer(content) {
     const refused = content.kind === "refused";
     const { outbox } = this.saving;
@@ -195,6 +208,7 @@ class ReviewView extends Places {
     this.changes += 1;
     if (content.rated !== undefined) this.rated = content.rated;
     if (!refused && content.text) this.saving.announce(content.text);
+    else if (content.waiting > MANY_WAITING) this.saving.announce(`${plural(content.waiting, "label")} safe here, waiting for the team's server`);
     if (action?.kind === "undo" && content.frames.length && !content.frames.includes(this.current())) this.goBack(content.frames[0]);
     if (!refused && action) this.root.dataset.saved = String(Number(this.root.dataset.saved ?? 0) + 1);
     this.drift(content.frames);
