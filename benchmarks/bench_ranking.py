@@ -91,8 +91,8 @@ def campaign(values: np.ndarray, ratings: np.ndarray, make: Callable[..., Ranker
     looks, batch = scaled(len(ratings), LOOKS[-1]), max(2, scaled(len(ratings), 10))
     session = ActiveSession(values, make(seed=seed))
     simulate(session, ratings, looks=looks, batch=batch)
-    rest = session.suggest(len(ratings))
-    return np.array([*session.looked, *rest])
+    order = np.argsort(-session.scores, kind="stable")
+    return np.array([*session.looked, *order[~np.isin(order, session.looked)]])
 
 
 def scaled(count: int, looks: int) -> int:

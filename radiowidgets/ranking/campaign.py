@@ -28,6 +28,9 @@ def worth_of(rating: float | None, tags: Iterable[str]) -> float | None:
     return max((WORTH_OF_TAGS[tag] for tag in tags if tag in WORTH_OF_TAGS), default=None)
 
 
+WAITING = 100  # frames put off in one batch at most, and compared with
+
+
 class ActiveSession:
     """Frames that an astronomer rates batch by batch, the next ones chosen by what was rated.
 
@@ -96,21 +99,27 @@ class ActiveSession:
         return self._scores
 
     def suggest(self, count: int = 10) -> list[int]:
-        """Return up to `count` frames to look at next, one of each group; fewer when all were looked at."""
+        """Return up to `count` frames to look at next, one of each group; fewer when all were looked at.
+
+        Frames that the ranker calls alike wait for another batch, unless there are no others.
+        """
         if count < 0:
             raise ParameterError(f"count is {count}; give a number of frames from 0.")
         seen = np.zeros(len(self), dtype=bool)
         seen[self.looked] = True
         done = set(self._groups[seen].tolist())
         chosen: list[int] = []
+        waiting: list[int] = []
         for frame in np.argsort(-self.scores, kind="stable").tolist():
             if len(chosen) == count:
                 break
             group = self._groups[frame].item()
-            if not seen[frame] and group not in done:
-                done.add(group)
-                chosen.append(frame)
-        return chosen
+            if seen[frame] or group in done:
+                continue
+            done.add(group)
+            like = len(waiting) < WAITING and self._ranker.alike(frame, chosen[-WAITING:])
+            (waiting if like else chosen).append(frame)
+        return chosen + waiting[: count - len(chosen)]
 
     def tell(
         self,

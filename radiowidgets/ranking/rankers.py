@@ -21,6 +21,7 @@ from radiowidgets.ranking.isolation import TREES, fit_forest
 from radiowidgets.ranking.neighbours import far_off
 from radiowidgets.ranking.trees import Forest
 
+ALIKE = 0.5  # of the median distance to the nearest neighbours
 INTERESTING = 3.0  # rating from which rankers that know only two classes call a frame interesting
 
 
@@ -68,6 +69,10 @@ class Ranker:
         """Return (n,) numbers, larger = look first."""
         embedding = np.asarray(embedding)
         return -self._first[1].score_samples(embedding) if self._cold else self._score(embedding)
+
+    def alike(self, frame: int, others: Sequence[int]) -> bool:  # noqa: ARG002
+        """Tell whether a frame is so like one of these that it can wait for another batch."""
+        return False
 
     def _forest(self, embedding: np.ndarray) -> Any:
         """Return the Isolation Forest of an embedding, grown once."""
@@ -318,7 +323,8 @@ class Blend(Ranker):
     """Ours: no choice to be made.
 
     It begins with the frames that are farthest from their ten nearest neighbours, and moves towards what is rated
-    high, see `radiowidgets.ranking.active.learn`.
+    high, see `radiowidgets.ranking.active.learn`. Of frames that are much nearer to each other than frames usually
+    are, one is suggested in a batch.
 
     Parameters
     ----------
@@ -341,6 +347,13 @@ class Blend(Ranker):
             self._far = far_off(self._spread, seed=self.seed)
         known = dict(zip(rated.tolist(), labels[rated].tolist(), strict=True))
         self._learnt = learn(self._spread, self._far, np.arange(len(embedding)), known, seed=self.seed)
+
+    def alike(self, frame: int, others: Sequence[int]) -> bool:
+        """Tell whether a frame is so like one of these that it can wait for another batch."""
+        if not len(others):
+            return False
+        apart = np.linalg.norm(self._spread[list(others)] - self._spread[frame], axis=1)
+        return bool(apart.min() < ALIKE * np.median(self._far))
 
     def _score(self, embedding: np.ndarray) -> np.ndarray:
         if embedding is self._of:

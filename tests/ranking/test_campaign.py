@@ -190,3 +190,16 @@ def test_few_ratings_give_a_wide_interval_and_none_gives_no_estimate():
     assert finds.low == 0 and finds.high > 40
     many = expected_finds(spread, ids, dict.fromkeys(range(100), 1), ids[100:200])
     assert many.high < 6 and worth_stopping(many) and not worth_stopping(finds)
+
+
+def test_a_batch_of_the_default_holds_no_two_frames_that_are_nearly_the_same():
+    embedding, _ = cloud()
+    embedding = np.r_[embedding, embedding[:1] * 0 + 9, embedding[:1] * 0 + 9.01]
+    twins = {len(embedding) - 2, len(embedding) - 1}
+    session = ActiveSession(embedding)
+    first = session.suggest(10)
+    assert len(first) == 10 and len(twins & set(first)) == 1
+    assert twins <= set(session.suggest(len(embedding)))  # there are no others left
+    session.tell(first, [0] * 10)
+    assert not twins <= set(session.looked)
+    assert len(twins & set(ActiveSession(embedding, "isolation forest").suggest(10))) == 2
