@@ -20,20 +20,18 @@ PADDING = 1e-3  # of a map's typical noise: what is smoother was filled in
 FEW_SAMPLES = 16  # frames that a tree on frame features sees: of more, the rare hide one another
 
 STRUCTURE = {
-    "log_emission_beams": 1,
     "log_island_beams": 1,
-    "extended_fraction": 1,
     "island_fill": -1,
     "island_elongation": 1,
     "island_asymmetry": 1,
     "starlet_3": 1,
     "starlet_4": 1,
     "starlet_5": 1,
-    "skewness": 1,
 }
-"""Frame features that the first ranking looks at: those of extended emission, and the side on which there is more.
+"""Frame features that the first ranking looks at, and the side on which there is more.
 
-Chosen on mock skies (``benchmarks/bench_study.py``), as are the frames that a tree sees. Noise, crowding and sidelobes
+They tell the extent and the shape of the largest island, and of structure on scales beyond the beam.
+Chosen on mock skies (``benchmarks/bench_study.py``), as is how few frames a tree sees. Noise, crowding and sidelobes
 make frames unusual too, and so does having less of everything than the others; neither is what is searched for.
 """
 
