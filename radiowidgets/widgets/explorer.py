@@ -94,7 +94,9 @@ class LatentExplorer(anywidget.AnyWidget):
     view = traitlets.Dict(help="Plane, colours and place, set by the front end").tag(sync=True)
     height = traitlets.Int(640, min=320, max=4000).tag(sync=True)
     gallery = traitlets.Instance(Review, allow_none=True).tag(sync=True, **ipywidgets.widget_serialization)
-    selected = traitlets.Instance(np.ndarray, (0,), {"dtype": np.int64}, help="Positions of the selected frames")
+    selected = traitlets.Instance(
+        np.ndarray, (0,), {"dtype": np.int64}, help="Positions of the selected frames"
+    )
     below = traitlets.Bool(False, help="Whether the gallery is shown below").tag(sync=True)
 
     def __init__(

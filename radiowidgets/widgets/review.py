@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import anywidget
 import numpy as np
@@ -29,6 +29,7 @@ from radiowidgets.widgets.keys import ACTIONS, LARGE_KEYS, choose_keys
 
 MOST_TAGS = 32  # tags of a frame travel as the bits of one number
 REMEMBERED = 5000  # answers kept, so that an action sent twice is recorded once
+MOST_NEWS = 10_000  # frames of one message of news
 LOOKS = ("rank", "random", "repeat", "order")  # why a frame was looked at; "order": another one than the rank
 
 # Questions whose answer goes to the part of the widget that asked, also where it is an error ...
@@ -113,6 +114,7 @@ class Review(anywidget.AnyWidget):
 
     _esm = module("review")
     _css = style("review", "large")
+    _watching: ClassVar[dict[tuple[Any, str], tuple["Review", Callable[[], None]]]] = {}
     view = traitlets.Dict(help="Display settings and place, set by the front end").tag(sync=True)
     height = traitlets.Int(720, min=320, max=4000).tag(sync=True)
     selected = traitlets.Instance(np.ndarray, (0,), {"dtype": np.int64}, help="Frames selected now")
@@ -281,6 +283,36 @@ class Review(anywidget.AnyWidget):
         )
         if self._follows:
             self.follower.follow(self._said, tell=True)
+        self._watch()
+
+    def _watch(self) -> None:
+        """Have news of others told as they arrive, to the latest widget on these labels alone."""
+        place = (self.run.path.resolve(), self.labels.annotator)
+        if self._loop is None or self._watching.get(place, (None,))[0] is self:
+            return
+        if place in self._watching:
+            self._watching.pop(place)[1]()
+        self._watching[place] = (self, self.labels.watch(lambda: self._later(self._take_news)))
+
+    def _take_news(self) -> None:
+        """Read what others said, and what the annotator said in other kernels, and show it."""
+        before, events = len(self.labels.arrived), self.labels.arrived
+        self.labels.refresh()
+        fresh = self.labels.arrived[before if events is self.labels.arrived else 0 :]
+        by: dict[str, int] = {}
+        rows: dict[bool, set[int]] = {True: set(), False: set()}
+        for event in fresh:
+            own = event.annotator == self.labels.annotator
+            rows[own].update(self._frames_of(event))
+            if not own:
+                by[event.annotator] = by.get(event.annotator, 0) + len(event.frames)
+        if rows[True]:
+            frames = sorted(rows[True])
+            rated = len(self._said.update().rated)
+            self.send({"kind": "saved", "id": "", "text": "", "rated": rated, **self._state_of(frames)})
+        if by:
+            frames = sorted(rows[False])[:MOST_NEWS]
+            self.send({"kind": "news", "by": by, "frames": frames, "annotators": self.labels.annotators})
 
     def _on_tiles(self, content: dict[str, Any]) -> None:
         frames = self._frames(content)
@@ -408,16 +440,7 @@ class Review(anywidget.AnyWidget):
                     text = f"undone: {self._words(event)} on {len(frames)} frame{'' if len(frames) == 1 else 's'}"
             except RadioWidgetsError as error:
                 kind, text = "refused", str(error)
-            interest, tags, notes = self._state(frames)
-            answer = {
-                "kind": kind,
-                "id": identity,
-                "frames": frames,
-                "interest": interest.tolist(),
-                "tags": tags.tolist(),
-                "notes": [dict(notes).get(frame, "") for frame in frames],
-                "text": text,
-            }
+            answer = {"kind": kind, "id": identity, "text": text, **self._state_of(frames)}
             if kind == "saved":  # what was refused may be tried again
                 self._answers[identity] = answer
                 while len(self._answers) > REMEMBERED:
@@ -433,6 +456,18 @@ class Review(anywidget.AnyWidget):
             return "an action"
         earlier = "" if undone.session == self.labels.session else " (of an earlier session)"
         return f"{undone.describe()}{earlier}"
+
+    def _state_of(self, frames: list[int]) -> dict[str, Any]:
+        """Return what was said of frames as the front end takes it."""
+        interest, tags, notes = self._state(frames)
+        texts = dict(notes)
+        return {
+            "frames": frames,
+            "interest": interest.tolist(),
+            "tags": tags.tolist(),
+            "notes": [texts.get(frame, "") for frame in frames],
+            "waiting": self.labels.waiting,
+        }
 
     def _frames_of(self, event: Any) -> list[int]:
         return sorted(row for row in answers.rows_of(self.run, event.frame_ids) if row >= 0)

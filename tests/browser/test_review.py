@@ -410,6 +410,16 @@ def test_queries_orders_and_jumps(page, jupyter):
     page.keyboard.press("Home")
     page.keyboard.press(" ")  # the next one without a rating
     expect(root.locator(".rw-cursor:not([hidden]) .rw-rank")).to_have_text("5")
+
+    page.keyboard.press("/")
+    page.keyboard.type("my_interest >= 2")
+    page.keyboard.press("Enter")
+    expect(root.locator(".rw-count")).to_have_text("3 frames")
+    page.keyboard.press("Home")
+    page.keyboard.press("0")  # what was found is old now, and says so
+    again = root.locator(".rw-state button", has_text="Refresh (1 no longer belong)")
+    again.click(timeout=30_000)
+    expect(root.locator(".rw-count")).to_have_text("2 frames")
     assert page.traffic.errors == []
 
 
@@ -599,3 +609,19 @@ def test_keys_are_those_that_were_chosen(page, jupyter):
     expect(sheet.locator("tr", has_text="write a note")).to_have_count(0)
     expect(sheet).to_contain_text("zoom in")
     screenshot(page, "review-keys")
+
+
+def test_what_a_colleague_says_in_another_kernel_arrives_by_itself(page, jupyter):
+    root = start(page, jupyter, "news")
+    root.locator(".rw-tile[data-place='0']").click()
+    page.keyboard.press("4")
+    wait_saved(root)
+    folder = jupyter.root / "runs" / "news" / "labels"
+    frame_id = LabelLog(folder, "bob").events()[0].frames[0].frame_id
+    with LabelLog(folder, annotator="bob") as bob:
+        bob.record([frame_id], interest=1)
+    expect(root.locator(".rw-saved")).to_have_text("bob labelled 1 frame", timeout=30_000)
+    with LabelLog(folder, annotator="ada") as again:  # the same person elsewhere
+        again.record([frame_id], interest=5)
+    expect(root.locator(".rw-tile[data-place='0'] .rw-badge")).to_have_text("5", timeout=30_000)
+    assert page.traffic.errors == []

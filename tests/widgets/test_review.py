@@ -12,6 +12,7 @@ from skies import noisy_sky
 
 import radiowidgets as rw
 from radiowidgets.errors import LabelError, ParameterError
+from radiowidgets.labels.log import LabelLog
 from radiowidgets.labels.schema import DEFAULT_SCHEMA, Schema, Tag
 from radiowidgets.widgets.answers import FORMATS
 from radiowidgets.widgets.bundle import module
@@ -497,3 +498,19 @@ def test_the_joined_modules_have_no_name_twice(tmp_path):
     place = tmp_path / "review.mjs"
     place.write_text(module("review"), "utf-8")
     subprocess.run(["node", "--check", place], check=True, capture_output=True)
+
+
+def test_what_others_say_is_shown_as_it_arrives(run):
+    front = Front(run)
+    front("index")
+    frame_ids = [str(name) for name in run.frames.frame_ids]
+    with LabelLog(run.path / "labels", "bob") as bob, LabelLog(run.path / "labels", "ada") as again:
+        bob.record([frame_ids[3], frame_ids[5]], interest=4)
+        again.record([frame_ids[3]], interest=2, add=["EXTENDED"])
+        front.review._take_news()
+        own, news = (content for content, _ in front.answers[-2:])
+        assert (own["kind"], own["frames"], own["interest"], own["rated"]) == ("saved", [3], [2], 1)
+        assert news == {"kind": "news", "by": {"bob": 2}, "frames": [3, 5], "annotators": ["ada", "bob"]}
+        count = len(front.answers)
+        front.review._take_news()
+        assert len(front.answers) == count  # nothing new, nothing sent

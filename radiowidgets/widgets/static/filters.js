@@ -13,7 +13,11 @@ export class FilterBar {
     this.found = null; // bits of the frames that the kernel found, while a query or an annotator is chosen
     const select = (label, change) => h("select", { class: "rw-select", "aria-label": label, title: label, onchange: (event) => { change(event.target.value); app.focus(); } });
     const field = (label, ...content) => h("label", { class: "rw-field" }, h("span", {}, label), content);
-    this.rating = select("Show", (value) => { app.view.filter = value; this.apply(); });
+    this.rating = select("Show", (value) => {
+      if (value === "moved") { app.follow.show(); this.show(); return; }
+      app.view.filter = value;
+      this.apply();
+    });
     this.rating.append(...options(RATING_FILTERS));
     this.sort = select("Order", (value) => this.chooseSort(value));
     this.way = h("button", { class: "rw-button rw-icon", type: "button", onclick: () => { this.turn(); app.focus(); } });
@@ -50,11 +54,19 @@ export class FilterBar {
 
   // ---------------------------------------------------------------- what there is to choose from
 
+  takeAnnotators(names) {
+    if (names.length + 1 === this.annotator.options.length) return;
+    const chosen = this.filters.annotator;
+    this.annotator.replaceChildren(...options({ "": "anybody" }), ...names.map((name) => h("option", { value: name }, name)));
+    this.annotator.value = chosen;
+    this.byField.hidden = names.length < 1;
+  }
+
   takeIndex({ schema, annotators, maps }) {
     this.tagButtons = schema.map((tag) => h("button", { class: "rw-tag", type: "button", title: tag.name, onclick: () => this.cycle(tag.name) },
       h("span", { class: "rw-swatch", style: { background: tag.colour } }), h("span", { class: "rw-tag-name" }, tag.name), h("span", { class: "rw-with" })));
     this.tagRow.replaceChildren(...this.tagButtons);
-    this.annotator.replaceChildren(...options({ "": "anybody" }), ...annotators.map((name) => h("option", { value: name }, name)));
+    this.takeAnnotators(annotators);
     this.map.replaceChildren(...options({ "": "all maps" }), ...maps.map((name) => h("option", { value: name }, name)));
     this.byField.hidden = annotators.length < 1;
     this.mapField.hidden = maps.length < 2;
@@ -98,6 +110,7 @@ export class FilterBar {
       button.ariaLabel = `${name}: ${state || "with or without"}`;
       setText(button.lastChild, state);
     });
+    app.follow?.paint();
     this.showState();
   }
 
@@ -110,7 +123,8 @@ export class FilterBar {
     if (sort.by === "like") chips.push(chip(app.hidden || !app.ranks ? "like one frame" : `like rank ${app.ranks[sort.frame]?.toLocaleString("en")}`, () => app.sortBy({ by: "rank" }, sort.frame)));
     else if (sort.by === "queue") chips.push(chip("session", () => app.sortBy({ by: "rank" })));
     else if (sort.by !== "rank") chips.push(chip(sort.by === "first" ? "rank before re-ranking" : `by ${sort.column}`, () => app.sortBy({ by: "rank" })));
-    if (app.view.filter !== "all") chips.push(chip(RATING_FILTERS[app.view.filter], drop(() => { app.view.filter = "all"; })));
+    if (app.view.filter === "moved") chips.push(chip(RATING_FILTERS.moved, () => app.follow.show()));
+    else if (app.view.filter !== "all") chips.push(chip(RATING_FILTERS[app.view.filter], drop(() => { app.view.filter = "all"; })));
     for (const name of filters.with) chips.push(chip(`with ${name}`, drop(() => { filters.with = filters.with.filter((other) => other !== name); })));
     for (const name of filters.without) chips.push(chip(`without ${name}`, drop(() => { filters.without = filters.without.filter((other) => other !== name); })));
     if (filters.note) chips.push(chip("with a note", drop(() => { filters.note = false; })));
