@@ -247,7 +247,8 @@ def _scanned(
         cut = _AUTO_CUT if contamination == "auto" else np.quantile(scores, 1 - float(contamination))
         at = curves[curves["threshold"] > cut]
         last = at.iloc[-1] if len(at) else pd.Series(0.0, curves.columns)
-        rows.append([cut, last.selected, last.recall, last.precision, best.recall, best.ordinary])
+        at_best = min(best.recall, best.precision)  # where ties let them not meet
+        rows.append([cut, last.selected, last.recall, last.precision, at_best, best.ordinary])
     return np.array(rows, dtype=float)
 
 

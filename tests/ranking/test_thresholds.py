@@ -165,6 +165,13 @@ def test_contamination_moves_the_cut_and_not_the_scores():
         assert row.recall == pytest.approx(outlier[kinds == "peculiar"].mean())
 
 
+def test_scores_that_are_all_alike_cross_nowhere():
+    values = pd.DataFrame({"a": np.zeros(100), "b": np.zeros(100)})
+    kinds = np.array(["peculiar"] * 10 + ["ordinary"] * 90)
+    table = scan_forest(values, kinds, tops=(2,), max_samples=("auto",), trees=5)
+    assert (table["crossing"] == 0.1).all()
+
+
 def test_forests_need_only_what_tells():
     values, kinds, _ = drawn(np.random.default_rng(7), 800, 12)
     table = table_4(
