@@ -181,7 +181,7 @@ def test_ratings_move_the_order_and_a_new_session_finds_it(run):
 def test_re_ranking_starts_from_the_scores_of_the_run(tmp_path):
     frames = rw.cut_windows(noisy_sky(), size=64)
     scores = rw.rank(frames, seed=5)
-    scores["score"] = scores["score"].to_numpy()[::-1].copy()
+    scores["score"] = np.random.default_rng(0).permutation(len(scores)) / len(scores)
     scores["rank"] = scores["score"].rank(ascending=False, method="first").astype(int)
     run = rw.Run.create(tmp_path / "run", frames, scores=scores, annotator="ada")
     front = Front(run)
