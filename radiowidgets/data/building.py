@@ -1,12 +1,41 @@
-"""One builder at a time: a lock file that says who holds it."""
+"""Files and folders written whole or not at all, and one builder at a time: a lock file that says who holds it."""
 
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from radiowidgets.errors import RadioWidgetsError
+
+
+@contextmanager
+def drafted(path: Path, error: type[RadioWidgetsError] = RadioWidgetsError) -> Iterator[Path]:
+    """Yield a place beside `path` for a file or a folder, which takes its name once all is written and on the disk.
+
+    Raises
+    ------
+    error
+        If it cannot be written; what stood there before is then unchanged.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield draft
+        if draft.is_file():
+            with draft.open("rb+") as file:
+                os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as cause:
+        raise error(
+            f"Cannot write {path}: {cause.strerror}. Free some space, or choose a place that you may write."
+        ) from cause
+    finally:
+        if draft.is_dir():
+            shutil.rmtree(draft, ignore_errors=True)
+        elif draft.exists():
+            draft.unlink()
 
 
 @contextmanager

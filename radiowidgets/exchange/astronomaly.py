@@ -31,10 +31,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from radiowidgets.data.building import drafted
 from radiowidgets.data.frames import FrameSet
 from radiowidgets.data.maps import SkyMap
 from radiowidgets.errors import DataError, MissingExtraError, ParameterError, check_one_of
-from radiowidgets.exchange.regions import drafted
 
 HIGHEST = 5  # of labels and of converted scores
 NO_LABEL = -1

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 from astropy.io import fits
 
+from radiowidgets.data.building import drafted
 from radiowidgets.data.cards import card, caught_warnings, shorten
 from radiowidgets.data.maps import SkyMap
 from radiowidgets.errors import ParameterError
-from radiowidgets.exchange.regions import drafted, iau_name
+from radiowidgets.exchange.regions import iau_name
 from radiowidgets.labels.schema import DEFAULT_SCHEMA, Schema
 
 MOST_ON_SHEET = 1000

@@ -2,15 +2,15 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from radiowidgets.errors import ParameterError, RadioWidgetsError, check_one_of
+from radiowidgets.data.building import drafted
+from radiowidgets.errors import ParameterError, check_one_of
 from radiowidgets.labels.log import guard_formulas
 
 UNITS = {
@@ -93,23 +93,6 @@ def write_table(
     with drafted(path) as draft:
         draft.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
-
-
-@contextmanager
-def drafted(path: Path) -> Iterator[Path]:
-    """Yield a place beside `path` that takes its name once all is written: whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield draft
-        draft.replace(path)
-    except OSError as error:
-        raise RadioWidgetsError(
-            f"Cannot write {path}: {error.strerror}. Choose a place that you may write."
-        ) from error
-    finally:
-        if draft.is_file():
-            draft.unlink()
 
 
 def iau_name(ra: Any, dec: Any, prefix: str = "RW") -> Any:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from radiowidgets.data.building import drafted
 from radiowidgets.data.noted import NotedTable
 from radiowidgets.errors import CatalogueError, ParameterError
-from radiowidgets.exchange.regions import drafted
 
 if TYPE_CHECKING:
     import os

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from radiowidgets.errors import ParameterError
+from radiowidgets.data.building import drafted
+from radiowidgets.errors import ParameterError, RadioWidgetsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,11 +184,6 @@ def _recall(place: Path, count: int) -> NDArray[np.float32] | None:
 
 def keep_array(place: Path, vectors: np.ndarray) -> None:
     """Write an array into a cache, whole or not at all; what cannot be kept is made again."""
-    draft = place.with_name(f".{place.name}.{os.getpid()}.part")
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("wb") as handle:
-            np.save(handle, vectors, allow_pickle=False)
-        draft.replace(place)
-    except OSError:  # a full disk, or one that may only be read, is no reason to show nothing
-        draft.unlink(missing_ok=True)
+    # A full disk, or one that may only be read, is no reason to show nothing.
+    with suppress(RadioWidgetsError), drafted(place) as draft, draft.open("wb") as handle:
+        np.save(handle, vectors, allow_pickle=False)

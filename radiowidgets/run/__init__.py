@@ -20,6 +20,7 @@ import pandas as pd
 import yaml
 
 import radiowidgets
+from radiowidgets.data.building import drafted
 from radiowidgets.data.frames import FrameSet
 from radiowidgets.data.headers import pixel_coordinates
 from radiowidgets.data.matches import Positions
@@ -27,7 +28,7 @@ from radiowidgets.data.noted import NotedTable
 from radiowidgets.data.query import Words, match
 from radiowidgets.errors import FrameError, ParameterError, RunError
 from radiowidgets.exchange.pictures import write_cutouts, write_sheet
-from radiowidgets.exchange.regions import drafted, format_of, iau_name, write_table
+from radiowidgets.exchange.regions import format_of, iau_name, write_table
 from radiowidgets.exchange.summary import write_summary
 from radiowidgets.features.frames import FEATURES, fill_features, frame_features
 from radiowidgets.labels.log import LabelLog

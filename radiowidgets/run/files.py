@@ -6,9 +6,8 @@ import importlib.metadata
 import os
 import re
 import shutil
-import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pandas as pd
 import yaml
 
 import radiowidgets
+from radiowidgets.data.building import build_lock, drafted
 from radiowidgets.data.frames import FrameSet
 from radiowidgets.data.maps import SkyMap
 from radiowidgets.errors import RunError
@@ -24,36 +24,9 @@ from radiowidgets.errors import RunError
 FORMAT = 1
 
 
-@contextmanager
-def building(path: Path) -> Iterator[None]:
+def building(path: Path) -> AbstractContextManager[None]:
     """Hold ``build.lock``; a lock whose process on this host is gone is taken over."""
-    place = path / "build.lock"
-    mine = f"{socket.gethostname()} {os.getpid()} {now()}\n"
-    for _ in range(2):
-        try:
-            handle = os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-            break
-        except FileExistsError as error:
-            holder = place.read_text("utf-8", "replace").split() if place.exists() else []
-            if len(holder) == 3 and holder[0] == socket.gethostname() and not alive(holder[1]):
-                place.unlink(missing_ok=True)
-                continue
-            who = f"process {holder[1]} on {holder[0]} since {holder[2]}" if len(holder) == 3 else "somebody"
-            raise RunError(
-                f"{path} is being written by {who}. Wait for it to end; if it died, remove {place.name} there."
-            ) from error
-        except OSError as error:
-            raise RunError(
-                f"Cannot write into {path}: {error.strerror}. Choose a folder that you may write."
-            ) from error
-    else:
-        raise RunError(f"{path} is being written by somebody else. Wait for it to end.")
-    try:
-        os.write(handle, mine.encode())
-        os.close(handle)
-        yield
-    finally:
-        place.unlink(missing_ok=True)
+    return build_lock(path, RunError)
 
 
 def read_about(path: Path) -> dict[str, Any]:
@@ -142,19 +115,11 @@ def drafted_array(place: Path, shape: tuple[int, ...], chunks: tuple[int, ...]) 
     """Yield a float32 Zarr array that stands at `place` once it is filled, whole or not at all."""
     import zarr
 
-    draft = place.with_name(f".{place.name}.{os.getpid()}.part")
     chunks = tuple(min(chunk, length) for chunk, length in zip(chunks, shape, strict=True))
-    try:
+    with drafted(place, RunError) as draft:
         yield zarr.create_array(draft, shape=shape, chunks=chunks, dtype="float32", overwrite=True)
         if place.exists():  # left by a run that was stopped before its frames were written
             shutil.rmtree(place)
-        draft.replace(place)
-    except OSError as error:
-        raise RunError(
-            f"Cannot write {place}: {error.strerror}. Free some space or choose another folder."
-        ) from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def read_images(place: Path, table: pd.DataFrame) -> list[np.ndarray]:
@@ -238,19 +203,8 @@ def versions() -> dict[str, str]:
 
 def write_whole(place: Path, content: bytes) -> None:
     """Write a file whole or not at all, also when the process is killed in between."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    draft = place.with_name(f".{place.name}.{os.getpid()}.part")
-    try:
-        with draft.open("wb") as handle:
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
-        draft.replace(place)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise RunError(
-            f"Cannot write {place}: {error.strerror}. Free some space or choose a folder that you may write."
-        ) from error
+    with drafted(place, RunError) as draft:
+        draft.write_bytes(content)
 
 
 def digest(values: np.ndarray) -> bytes:
@@ -278,14 +232,3 @@ def storable(column: pd.Series) -> pd.Series:
 def slug(text: str) -> str:
     """Return a text as a part of a file name."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-")[:120] or "session"
-
-
-def alive(pid: str) -> bool:
-    """Tell whether a process of this host is running."""
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, ValueError):
-        return True
-    return True

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 import radiowidgets
+from radiowidgets.data.building import drafted
 from radiowidgets.errors import ParameterError
 from radiowidgets.exchange.astronomaly import labels_for, read_astronomaly, write_astronomaly
 from radiowidgets.exchange.pictures import picture_of
-from radiowidgets.exchange.regions import drafted, iau_name
+from radiowidgets.exchange.regions import iau_name
 from radiowidgets.exchange.report import MOST, Picture, scale_bar, write_report
 from radiowidgets.labels.agreement import agreement
 from radiowidgets.ranking.objects import find_objects

@@ -327,3 +327,24 @@ def test_the_command_line_writes_every_format(run, tmp_path, capsys):
         assert "wrote" in capsys.readouterr().out
     assert cli.main(["export", str(run.path), "-o", str(tmp_path / "b.csv"), "--query", "import os"]) == 1
     assert "cannot be read" in capsys.readouterr().err and not (tmp_path / "b.csv").exists()
+
+
+def test_what_fails_half_way_leaves_nothing_behind_and_what_stood_there(tmp_path):
+    from radiowidgets.data.building import drafted
+
+    (tmp_path / "old.csv").write_text("old")
+    for name in ("old.csv", "folder"):
+        with pytest.raises(ZeroDivisionError), drafted(tmp_path / name) as draft:
+            if name == "folder":
+                draft.mkdir()
+                (draft / "part").write_text("new")
+            else:
+                draft.write_text("new")
+            raise ZeroDivisionError
+    with (
+        pytest.raises(ParameterError, match="Cannot write"),
+        drafted(tmp_path / "new", ParameterError) as draft,
+    ):
+        raise OSError(28, "No space left on device")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["old.csv"]
+    assert (tmp_path / "old.csv").read_text() == "old"
