@@ -332,19 +332,18 @@ def test_the_command_line_writes_every_format(run, tmp_path, capsys):
 def test_what_fails_half_way_leaves_nothing_behind_and_what_stood_there(tmp_path):
     from radiowidgets.data.building import drafted
 
-    (tmp_path / "old.csv").write_text("old")
-    for name in ("old.csv", "folder"):
-        with pytest.raises(ZeroDivisionError), drafted(tmp_path / name) as draft:
+    def fail(name, error):
+        with drafted(tmp_path / name, ParameterError) as draft:
             if name == "folder":
                 draft.mkdir()
-                (draft / "part").write_text("new")
-            else:
-                draft.write_text("new")
-            raise ZeroDivisionError
-    with (
-        pytest.raises(ParameterError, match="Cannot write"),
-        drafted(tmp_path / "new", ParameterError) as draft,
-    ):
-        raise OSError(28, "No space left on device")
+            (draft / "part" if name == "folder" else draft).write_text("new")
+            raise error
+
+    (tmp_path / "old.csv").write_text("old")
+    for name in ("old.csv", "folder"):
+        with pytest.raises(ZeroDivisionError):
+            fail(name, ZeroDivisionError())
+    with pytest.raises(ParameterError, match="Cannot write.*No space"):
+        fail("new", OSError(28, "No space left on device"))
     assert [entry.name for entry in tmp_path.iterdir()] == ["old.csv"]
     assert (tmp_path / "old.csv").read_text() == "old"
