@@ -365,16 +365,23 @@ def train_network(
     if not training.best.over and training.epochs < recipe.epochs:
         one_hot = np.eye(len(classes), dtype=np.float32)
         batch = min(recipe.batch_size, max(len(images) // 4, 1))
-        model.fit(
-            Batches(images, batch, seed, one_hot[truth], first_epoch=training.epochs),
-            epochs=recipe.epochs,
-            initial_epoch=training.epochs,
-            validation_data=(others, one_hot[other_truth]),
-            validation_batch_size=_TOGETHER,
-            callbacks=[*training.callbacks, *callbacks],
-            shuffle=False,
-            verbose=verbose,
-        )
+        ended = False
+        try:
+            model.fit(
+                Batches(images, batch, seed, one_hot[truth], first_epoch=training.epochs),
+                epochs=recipe.epochs,
+                initial_epoch=training.epochs,
+                validation_data=(others, one_hot[other_truth]),
+                validation_batch_size=_TOGETHER,
+                callbacks=[*training.callbacks, *callbacks],
+                shuffle=False,
+                verbose=verbose,
+            )
+            ended = True
+        finally:
+            # Of an interrupted training Keras does not tell the callbacks.
+            for callback in () if ended else callbacks:
+                callback.on_train_end()
     training.best.restore(model)
     return _finish(
         network, (images, truth), (others, other_truth), recipe, training, names, classes, data, seed

@@ -219,6 +219,22 @@ def test_a_stopped_training_goes_on_as_if_it_had_not(sources, tmp_path):
         train_network(*data, TINY, folder=tmp_path / "run", seed=1)
 
 
+def test_an_interrupted_training_says_so(sources):
+    images, labels = sources
+    ends = []
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002
+            raise KeyboardInterrupt
+
+        def on_train_end(self, logs=None):  # noqa: ARG002
+            ends.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        train_network(images[:80], labels[:80], (images[80:], labels[80:]), TINY, callbacks=[Interrupt()])
+    assert ends == [True]
+
+
 def test_training_ends_where_nothing_gets_better_and_the_best_is_kept(sources):
     images, labels = sources
     labels = np.random.default_rng(1).permutation(labels)  # there is nothing to learn
