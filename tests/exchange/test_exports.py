@@ -343,7 +343,7 @@ def test_what_fails_half_way_leaves_nothing_behind_and_what_stood_there(tmp_path
     for name in ("old.csv", "folder"):
         with pytest.raises(ZeroDivisionError):
             fail(name, ZeroDivisionError())
-    with pytest.raises(ParameterError, match="Cannot write.*No space"):
+    with pytest.raises(ParameterError, match=r"Cannot write.*No space"):
         fail("new", OSError(28, "No space left on device"))
     assert [entry.name for entry in tmp_path.iterdir()] == ["old.csv"]
     assert (tmp_path / "old.csv").read_text() == "old"
