@@ -2,7 +2,8 @@
 
 All is worked out from the events of a log, so that a session that is resumed, or a colleague, finds the same
 numbers. Frames carry in `shown` what the annotator saw: ``rank``, and ``look``: "rank" (the next of the order),
-"random" (drawn blindly from all that was not looked at) or "repeat" (rated before, shown again blindly).
+"random" (drawn blindly from all that was not looked at), "repeat" (rated before, shown again blindly) or "order" (found
+by another order, a filter or a query).
 """
 
 import bisect

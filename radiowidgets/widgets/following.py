@@ -17,6 +17,9 @@ from radiowidgets.run import Run
 from radiowidgets.run.reranking import Reranking, order_of
 from radiowidgets.widgets.answers import rows_of
 
+PAUSE = (
+    0.6  # seconds without a new label after which many frames are ordered to the last one: it takes all cores
+)
 REST = 2.0  # seconds without a new label after which an order is written
 BURST = 0.1  # seconds between requests below which ...
 LULL = 0.02  # ... it is waited so long for a newer one, so that many labels at once are saved without delay
@@ -104,11 +107,11 @@ class Follower:
     ----------
     table : DataFrame
         The present order.
-    rest : float
-        Seconds without a new label after which it is written.
+    pause, rest : float
+        Seconds without a new label after which many frames are ordered to the last one, and the order is written.
     """
 
-    rest = REST
+    pause, rest = PAUSE, REST
 
     def __init__(
         self,
@@ -188,6 +191,9 @@ class Follower:
                 return
             self.table, places = made.head(self.table, near)
             self._tell(made, looked, places, made.text, live=True)
+        until = time.monotonic() + (self.pause if len(made.steps) > 1 else 0.0)
+        while time.monotonic() < until and self._newest == serial:
+            time.sleep(0.02)
         table = made.whole(lambda: self._newest > serial)
         if table is None:
             return

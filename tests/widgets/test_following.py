@@ -42,7 +42,7 @@ class Desk:
         self.review.send = lambda content, buffers=(): self.sent.append((content, list(buffers)))
         self.review._slow.submit = lambda call: call()
         self.review.follower._executor.submit = lambda call, *given: self.jobs.append((call, given))
-        self.review.follower.rest = 0.0
+        self.review.follower.pause = self.review.follower.rest = 0.0
         self.number = 0
 
     def __call__(self, kind, buffers=(), **content):
