@@ -306,10 +306,14 @@ def threshold_curves(scores: np.ndarray, groups: Sequence[str] | pd.Series | np.
 
 
 def crossing(curves: pd.DataFrame) -> pd.Series:
-    """Return the row of `threshold_curves` where recall and precision cross, or are nearest to it."""
-    apart = (curves["recall"] - curves["precision"]).abs()
-    nearest = curves[apart <= apart.min() + 1e-12]
-    return nearest.loc[nearest["recall"].idxmax()]
+    """Return the row of `threshold_curves` where recall and precision cross.
+
+    They do where as many classified frames are selected as are peculiar; where equal scores leave none such, the row
+    nearest to it is given. (Both are 0 too while the first frames selected are not peculiar, which is no crossing.)
+    """
+    classified = curves["selected"] * (1 - curves["unclassified"])
+    peculiar = curves["precision"].iloc[-1] * classified.iloc[-1]
+    return curves.loc[(classified - peculiar).abs().idxmin()]
 
 
 def table_4(scores: Mapping[str, np.ndarray], groups: Sequence[str] | pd.Series | np.ndarray) -> pd.DataFrame:
