@@ -35,6 +35,23 @@ def test_the_bubble_of_scorpio_comes_first_and_no_blank_border(realdata):
     assert (top < 0.05).all()
 
 
+def test_the_bubble_of_scorpio_is_one_object(realdata, tmp_path):
+    sky = rw.SkyMap.open(realdata / "scorpio" / "ScorpioS17Field.fits")
+    frames = rw.cut_windows(sky, size=128, step=32)
+    run = rw.Run.create(tmp_path / "run", frames)
+    shown = bubble(sky)
+    inside = shown[frames.y + 64, frames.x + 64]
+    table = run.objects(top=84)
+    holders = [set(members.split(";")) for members in table["members"]]
+    wanted = {
+        frame_id for frame_id in frames.frame_ids[inside] if any(frame_id in those for those in holders)
+    }
+    assert len(wanted) >= 10 and wanted <= holders[0]
+    y, x = np.nonzero(shown)
+    assert np.hypot(table["x"][0] - x.mean(), table["y"][0] - y.mean()) < 0.05 * np.ptp(x)
+    assert table["size"][0] == pytest.approx(np.ptp(x) * sky.pixel_scale, rel=0.25)
+
+
 @pytest.mark.parametrize(
     ("path", "size"),
     [

@@ -135,7 +135,8 @@ def write_astronomaly(
         A new folder. Astronomaly's check for changed settings takes a hyphen in a path for the end of a word, so
         that it computes again what it has: a warning tells so.
     table : DataFrame
-        One row a frame, with frame_id, score and interest, as of `Run.selection`.
+        One row a frame, with frame_id, score and interest (rounded, as labels there are whole), as of
+        `Run.selection`.
     frames : FrameSet
     features : DataFrame
         Indexed by frame_id.

@@ -29,7 +29,9 @@ SEED, FLOOD = 5.0, 3.0  # times the noise, of an island's brightest pixel and of
 MESH = (
     3  # frame widths that are looked at: what fills a frame is not taken for its noise, nor cut at its edge
 )
-SAME = 0.5  # share of the smaller one that two frames' emission must have in common
+# Share of the smaller one that the emission of two frames must have in common: of one map it is much or nothing, but
+# noise is measured in other places, so that one frame may see a bridge to a neighbour where another does not.
+SAME = 0.2
 TOGETHER = 1024  # frames whose masks are held at once
 FWHM = 5.0  # pixels, where a map does not tell its beam
 UNITS = {
@@ -65,8 +67,8 @@ def find_objects(frames: FrameSet, ranks: Any, focus: Any = None, progress: str 
 
     Pixels above 3 times the noise that hang together with one above 5 times (islands, 4-connected) and lie less than
     a beam apart are one piece of emission. A frame shows the piece that covers most of it; in rank order, it joins
-    an earlier object where the two pieces share more than half of the smaller one, else it leads a new object. Noise,
-    background and emission are those of a region three frames wide.
+    an earlier object where the two pieces share more than a fifth of the smaller one, else it leads a new object.
+    Noise, background and emission are those of a region three frames wide.
 
     Parameters
     ----------

@@ -136,6 +136,7 @@ def open_in_astronomaly(run: Run, path: Path, frames: pd.DataFrame) -> Path:
     frames : DataFrame
         One row a frame, as of `Run.selection`.
     """
+    frames = frames.drop_duplicates("frame_id")  # two objects may be shown best by one frame
     base = run.scores["score"].reindex(frames["frame_id"]).to_numpy()
     order = run.order
     return write_astronomaly(
