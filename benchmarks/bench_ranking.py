@@ -17,7 +17,6 @@ import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from multiprocessing import get_context
 from typing import NamedTuple
 
@@ -35,7 +34,7 @@ from radiowidgets.features.frames import comparable_features
 from radiowidgets.parallel import available_cores
 from radiowidgets.ranking.active import clipped_spread
 from radiowidgets.ranking.campaign import ActiveSession, expected_finds, simulate, worth_stopping
-from radiowidgets.ranking.rankers import RANKERS, Blend, Ranker, Size
+from radiowidgets.ranking.rankers import RANKERS, Ranker, Size
 
 PUBLISHED = 1031  # objects of the whole set
 LOOKS = (20, 50, 100, 200)
@@ -197,9 +196,8 @@ def report(
         if options.kinds and kind not in options.kinds:
             continue
         parts = [block[chosen] for block in blocks]
-        values, widths = np.hstack(parts), [part.shape[1] for part in parts]
+        values = np.hstack(parts)
         rankers: dict[str, Callable[..., Ranker]] = {known: RANKERS[known] for known in options.rankers}
-        rankers["default, blocks alike"] = partial(Blend, blocks=widths)
         seeds = dict.fromkeys(rankers, options.seeds)
         if "size" in kind:
             rankers["size alone"], seeds["size alone"] = Size, 1

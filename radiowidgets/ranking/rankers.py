@@ -13,6 +13,7 @@ import numpy as np
 from radiowidgets.errors import MissingExtraError, ParameterError, check_one_of
 from radiowidgets.ranking.active import (
     HIGHEST,
+    Places,
     clipped_spread,
     learn,
     share_below,
@@ -323,30 +324,45 @@ class Blend(Ranker):
     """Ours: no choice to be made.
 
     It begins with the frames that are farthest from their ten nearest neighbours, and moves towards what is rated
-    high, see `radiowidgets.ranking.active.learn`. Of frames that are much nearer to each other than frames usually
-    are, one is suggested in a batch.
-
-    Parameters
-    ----------
-    seed : int
-    blocks : sequence of int, optional
-        Columns of each part that the embedding is made of, where these should count alike.
+    high, see `radiowidgets.ranking.active.learn`. Columns that are never negative are amounts, such as sizes, fluxes
+    and counts, unlike the components of an embedding: both kinds count alike when it learns, however many components
+    there are. A single amount beside components also says which way is unusual: the first order is then the mean of
+    the places by distance and by that amount. Of frames that are much nearer to each other than frames usually are,
+    one is suggested in a batch.
     """
 
     learns = True
     waits = False
 
-    def __init__(self, *, seed: int = 0, blocks: Sequence[int] | None = None) -> None:
+    def __init__(self, *, seed: int = 0) -> None:
         super().__init__(seed=seed)
-        self._blocks = blocks
         self._of: Any = None
 
     def _fit(self, embedding: np.ndarray, labels: np.ndarray, rated: np.ndarray) -> None:
         if self._of is not embedding:
-            self._of, self._spread = embedding, clipped_spread(embedding, blocks=self._blocks)
-            self._far = far_off(self._spread, seed=self.seed)
+            self._begin(embedding)
         known = dict(zip(rated.tolist(), labels[rated].tolist(), strict=True))
-        self._learnt = learn(self._spread, self._far, np.arange(len(embedding)), known, seed=self.seed)
+        spread = self._spread * self._factors
+        self._learnt = learn(spread, self._base, np.arange(len(embedding)), known, seed=self.seed)
+
+    def _begin(self, embedding: np.ndarray) -> None:
+        self._of, self._spread = embedding, clipped_spread(embedding)
+        amounts = (embedding >= 0).all(axis=0) & (np.ptp(embedding, axis=0) > 0)
+        kinds, count = (int(amounts.sum()), int((~amounts).sum())), len(amounts)
+        self._factors = np.ones(count, np.float32)
+        if all(kinds):
+            self._factors = np.sqrt(count / 2 / np.where(amounts, *kinds)).astype(np.float32)
+        self._amount = int(amounts.argmax()) if kinds[0] == 1 and kinds[1] else None
+        self._far = far_off(self._spread, seed=self.seed)
+        self._places = [Places(self._far)]
+        if self._amount is not None:
+            self._places.append(Places(embedding[:, self._amount]))
+        self._base = self._begin_with(embedding, self._far)
+
+    def _begin_with(self, embedding: np.ndarray, far: np.ndarray) -> np.ndarray:
+        """Return the first order: places by the distance, and by the amount where there is one."""
+        told = [far] if self._amount is None else [far, embedding[:, self._amount]]
+        return np.mean([place(values) for place, values in zip(self._places, told, strict=True)], axis=0)
 
     def alike(self, frame: int, others: Sequence[int]) -> bool:
         """Tell whether a frame is so like one of these that it can wait for another batch."""
@@ -358,8 +374,9 @@ class Blend(Ranker):
     def _score(self, embedding: np.ndarray) -> np.ndarray:
         if embedding is self._of:
             return self._learnt.score()
-        spread = clipped_spread(embedding, self._of, self._blocks)
-        return self._learnt.score_others(far_off(spread, self._spread, seed=self.seed), spread)
+        spread = clipped_spread(embedding, self._of)
+        base = self._begin_with(embedding, far_off(spread, self._spread, seed=self.seed))
+        return self._learnt.score_others(base, spread * self._factors)
 
 
 def _doubles(embedding: np.ndarray) -> np.ndarray:

@@ -203,3 +203,16 @@ def test_a_batch_of_the_default_holds_no_two_frames_that_are_nearly_the_same():
     session.tell(first, [0] * 10)
     assert not twins <= set(session.looked)
     assert len(twins & set(ActiveSession(embedding, "isolation forest").suggest(10))) == 2
+
+
+def test_a_single_amount_beside_components_says_which_way_is_unusual_and_is_not_drowned():
+    rng = np.random.default_rng(4)
+    size = np.exp(rng.normal(size=400))
+    embedding = np.c_[rng.normal(size=(400, 60)), size]
+    first = ActiveSession(embedding).suggest(10)
+    assert np.median(size[first]) > np.quantile(size, 0.9)
+    model = make_ranker("default").fit(embedding)
+    assert np.corrcoef(model.score(embedding[:50].copy()), model.score(embedding)[:50])[0, 1] > 0.8
+    session, looked = ActiveSession(embedding), rng.choice(400, 40, replace=False)
+    session.tell(looked.tolist(), 5.0 * (size[looked] > np.quantile(size, 0.7)))
+    assert np.corrcoef(session.scores, np.argsort(np.argsort(size)))[0, 1] > 0.7
