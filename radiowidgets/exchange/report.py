@@ -258,7 +258,7 @@ def _object(sheet: ET.Element, row: Mapping[Any, Any], picture: Picture, schema:
     sky = _add(figure, "span", {"class": "sky"})
     called = str(row["name"] or row["frame_id"])
     source = "data:image/png;base64," + base64.b64encode(picture.png).decode("ascii")
-    _add(sky, "img", alt=f"radio image of {called}", src=source)
+    _add(sky, "img", alt=_line(f"radio image of {called}"), src=source)
     if picture.bar is not None:
         length, text = picture.bar
         svg = _add(sky, "svg", {"viewBox": "0 0 100 100", "aria-hidden": "true"})
@@ -283,7 +283,7 @@ def _object(sheet: ET.Element, row: Mapping[Any, Any], picture: Picture, schema:
             _add(
                 chips,
                 "span",
-                {"class": "more", "title": ", ".join(tags[MOST_TAGS:])},
+                {"class": "more", "title": _line(", ".join(tags[MOST_TAGS:]))},
                 text=f"+{len(tags) - MOST_TAGS}",
             )
     if row.get("note"):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MANY = 5000  # frames from which on the merging shows its progress
 FRAMES_PER_OBJECT = 16  # as many show one where frames lie a quarter apart
 HIGHEST = 5
+ELSEWHERE = {"by": "astronomaly"}  # what an event keeps of a look that was not ours
 
 
 def objects_of(run: Run, frames: pd.DataFrame) -> NotedTable:
@@ -105,16 +106,22 @@ def map_facts(run: Run) -> list[dict[str, str]]:
 
 
 def yield_curves(run: Run, threshold: int) -> dict[str, np.ndarray]:
-    """Return of each annotator how many interesting frames were found after each look, in the order of the log."""
+    """Return of each annotator how many interesting frames were found after each look, in the order of the log.
+
+    Labels of another tool are left out, as nobody knows in which order they were given.
+    """
     looks: dict[str, dict[str, None]] = {}
     for event in run.labels.events():
         if event.changes and run.labels.counts(event):
-            looks.setdefault(event.annotator, {}).update(dict.fromkeys(event.frame_ids))
+            own = [frame.frame_id for frame in event.frames if frame.shown != ELSEWHERE]
+            looks.setdefault(event.annotator, {}).update(dict.fromkeys(own))
     curves = {}
     for who, frames in looks.items():
         states = run.labels.state(who)
         ratings = [states[frame_id].interest if frame_id in states else None for frame_id in frames]
-        curves[who] = np.cumsum([rating is not None and rating >= threshold for rating in ratings])
+        curves[who] = np.cumsum(
+            [rating is not None and rating >= threshold for rating in ratings], dtype=np.int64
+        )
     return curves
 
 
@@ -195,7 +202,7 @@ def _reference(run: Run, k: int) -> dict[str, Any]:
     place = {"ra": float(run.frames.ra[k]), "dec": float(run.frames.dec[k])}
     known = place if np.isfinite(list(place.values())).all() else {}
     box = [frame.x, frame.y, frame.width, frame.height]
-    return {"frame_id": frame.frame_id, "map": frame.map, "box": box, **known, "shown": {"by": "astronomaly"}}
+    return {"frame_id": frame.frame_id, "map": frame.map, "box": box, **known, "shown": ELSEWHERE}
 
 
 def _joined(texts: Any, mark: str) -> str:

@@ -24,6 +24,7 @@ from radiowidgets.exchange import astronomaly
 from radiowidgets.exchange.astronomaly import labels_for, read_astronomaly, run_astronomaly, write_astronomaly
 from radiowidgets.ranking.isolation import fit_forest
 from radiowidgets.ranking.rankers import make_ranker, neighbour_score
+from radiowidgets.run.outputs import yield_curves
 
 original = [
     pytest.mark.astronomaly,
@@ -159,6 +160,7 @@ def test_labels_become_events_of_another_annotator_once(run, folder, tmp_path, c
     (event, *_) = run.labels.events()
     assert event.frames[0].map == "field" and len(event.frames[0].box) == 4 and event.frames[0].ra is not None
     assert run.read_labels(folder)[:2] == (0, 4) and len(run.labels.events()) == 4
+    assert not len(yield_curves(run, 4)["astronomaly"])  # in which order they were given is not known
     text = (folder / "ml_scores.csv").read_text()
     first = text.splitlines()[1].split(",")
     changed = copied(folder, tmp_path, ml_scores_csv=text + f"nobody,1,3\n{first[0]},1,3\n")
