@@ -33,6 +33,10 @@ _WIDTH = 4.5  # the focus is this many standard deviations of the emission wide,
 _REACH = 2.2  # the window is this many of them: two lobes stay in it
 _ROUNDS = 6
 _QUIET = 1.5  # rms that the logarithm leaves out
+_SAMPLED = 32  # pixels along a box that say what its darkest part is like
+_DARK = 0.1  # of these lie closest together there
+_FILLED = 0.6  # of the rms, or less, below that: the box is full of emission, or thresholded
+_DEEPEST = 100.0  # rms that the peak of such a box has at most
 
 
 def encoder_input(frames: FrameSet, *, progress: str | Progress | None = None) -> NDArray[np.uint8]:
@@ -85,6 +89,7 @@ def look_into(
         box = strip[y[i] : y[i] + height[i], x[i] : x[i] + width[i]]
         unit = rms[i] if rms[i] > 0 else np.float32(1.0)
         level = background[i] if math.isfinite(background[i]) else np.float32(0.0)
+        level, unit = _dark_level(box, level, unit)
         _sample(box, level, unit, 0.0, 0.0, float(height[i]), float(width[i]), image)
         _paint(image, out[places[i], 0])
         row, column, spread = _find_focus(image, smooth)
@@ -95,6 +100,43 @@ def look_into(
         centre_x = min(max((column + 0.5) * pixel_x, side / 2), width[i] - side / 2)
         _sample(box, level, unit, centre_y - side / 2, centre_x - side / 2, side, side, image)
         _paint(image, out[places[i], 1])
+
+
+@njit(nogil=True, cache=True)
+def _dark_level(box, level, unit):
+    """Return level and noise of the darkest part of a box that emission fills; what was given for any other.
+
+    Sigma clipping takes an object that fills its frame for the background. The dark level is where a tenth of the
+    pixels in the lower half of the range lie closest together, and the noise that of pixels below it.
+    """
+    h, w = box.shape
+    step_y, step_x = max(h // _SAMPLED, 1), max(w // _SAMPLED, 1)
+    values = np.empty(((h + step_y - 1) // step_y) * ((w + step_x - 1) // step_x), np.float32)
+    count = 0
+    for row in range(0, h, step_y):
+        for column in range(0, w, step_x):
+            if math.isfinite(box[row, column]):
+                values[count] = box[row, column]
+                count += 1
+    if count < 64:
+        return level, unit
+    values = np.sort(values[:count])
+    low, peak = values[0], values[count - 1]
+    half = np.searchsorted(values, low + 0.5 * (peak - low))
+    held = max(int(_DARK * half), 8)
+    best, narrowest = 0, np.inf
+    for first in range(half - held):
+        if values[first + held] - values[first] < narrowest:
+            best, narrowest = first, values[first + held] - values[first]
+    dark = values[best + held // 2]
+    total, below = 0.0, 0
+    while below < count and values[below] < dark:
+        total += (values[below] - dark) ** 2
+        below += 1
+    noise = math.sqrt(total / below) if below else 0.0
+    if noise > _FILLED * unit or peak <= dark:
+        return level, unit
+    return dark, np.float32(max(noise, (peak - dark) / _DEEPEST))
 
 
 @njit(nogil=True, cache=True)

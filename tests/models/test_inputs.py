@@ -44,6 +44,19 @@ def test_noise_stays_dim_and_keeps_its_centre():
     assert np.isfinite(focus).all()
 
 
+def test_an_object_that_fills_its_frame_is_not_its_background():
+    whole = looks(blob(96, 45, 50, 48, 100))[0, 0]
+    assert whole[..., 0].max() > 0.95 and whole[:8, :8, 0].max() < 0.1
+    assert whole[24:40, 24:40, 1].min() > 0.6
+
+
+def test_a_thresholded_picture_in_any_unit():
+    image = np.clip(blob(96, 45, 50, 60, 100) / 100 - 0.1, 0, 0.6)
+    first, second = looks(image, 255 * image)
+    assert np.abs(first - second).max() <= 1.5 / 255
+    assert first[0, ..., 0].max() == 1
+
+
 @pytest.mark.parametrize("shape", [(32, 32), (40, 90), (7, 5), (256, 256)])
 def test_any_shape(shape):
     image = np.random.default_rng(0).normal(size=shape).astype(np.float32)

@@ -43,6 +43,19 @@ def test_the_loss_is_the_sum_of_both(looks):
         assert float(loss) == pytest.approx(a * contrast + b * taught, abs=1e-5)
 
 
+def test_traits_are_learnt_where_there_are_any(looks):
+    outputs = {
+        "projected": np.zeros((4, 5), np.float32),
+        "logits": np.zeros((4, 4), np.float32),
+        "traits": np.array([[1.0, 2.0], [5.0, 5.0], [0.0, 0.0], [5.0, 5.0]], np.float32),
+    }
+    labels = np.array([[2.0, 0.0, 0.0], [1.0, np.nan, np.nan]], np.float32)
+    made = model(traits=2, contrast_weight=0.0, teaching_weight=0.0, traits_weight=3.0)
+    assert float(made.compute_loss(y=labels, y_pred=outputs)) == pytest.approx(3 * (1 + 4) / 8)
+    named = model(traits=2, contrast_weight=0.0, traits_weight=0.0)
+    assert float(named.compute_loss(y=labels, y_pred=outputs)) == pytest.approx(np.log(4), abs=1e-5)
+
+
 def test_it_trains(looks):
     recipe = Recipe("taught", batch_size=8, epochs=5, warmup_epochs=0, optimizer="adamw", rate=5e-3)
     made = model()
