@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -249,6 +250,8 @@ class Explainer:
         self._sky = has_sky(frames)
         self._rows = np.flatnonzero(self._sky)
         self._place = np.cumsum(self._sky) - 1
+        self._ids = pd.Index(np.asarray(frames.frame_ids)[self._sky])
+        self._spread: np.ndarray | None = None
         comparable = comparable_features(features)
         self.names = [str(name) for name in comparable.columns]
         self._values = comparable.to_numpy(np.float64)[self._sky]
@@ -267,14 +270,39 @@ class Explainer:
             return
         if not self._saw:
             first = None if base is None else base["score"].to_numpy(np.float64)[self._sky]
-            ids = np.asarray(frames.frame_ids)[self._sky]
             with suppress(ValueError, TypeError):  # what a damaged file says of its ranking fits no model
-                self._model = self._refit(score, first, ids)
+                self._model = self._refit(score, first)
         if self._model is None:
             self._model = _Surrogate(self._values, score, int(self._about["seed"]))
         self._values = self._values.astype(np.float32)  # as trees take them
 
-    def _refit(self, score: np.ndarray, first: np.ndarray | None, ids: np.ndarray) -> _Model | None:
+    def after(self, scores: pd.DataFrame, first: pd.DataFrame) -> Explainer | None:
+        """Return what explains an order that labels made of the one explained here, without fitting that again.
+
+        Parameters
+        ----------
+        scores : DataFrame
+            From ``Run.rerank``.
+        first : DataFrame
+            The scores explained here.
+
+        Returns
+        -------
+        Explainer or None
+            None where it cannot be told from the models of the first order.
+        """
+        if not isinstance(self._model, _Robust | _Isolation):
+            return None
+        other = copy(self)
+        other._about = {**self._about, **scores.attrs}
+        base, score = (table["score"].to_numpy(np.float64)[self._sky] for table in (first, scores))
+        with suppress(ValueError, TypeError):
+            ratings = json.loads(other._about.get("ratings", "{}"))
+            other._model = self._with_labels(self._model, base, score, ratings)
+            return None if other._model is None else other
+        return None
+
+    def _refit(self, score: np.ndarray, first: np.ndarray | None) -> _Model | None:
         """Return the models behind the scores, or None where what comes out is not what is written."""
         about, seed = self._about, int(self._about["seed"])
         if len(score) < FEW:
@@ -289,9 +317,15 @@ class Explainer:
             first = self._scores_of(model)
         elif not self._agrees(model, first):
             return None
-        spread = clipped_spread(self._values)
-        learnt = learn(spread, first, ids, ratings, seed=seed)
-        found = _Learnt(model, spread, first, learnt) if learnt.moved else model
+        return self._with_labels(model, first, score, ratings)
+
+    def _with_labels(
+        self, model: _Robust | _Isolation, first: np.ndarray, score: np.ndarray, ratings: Any
+    ) -> _Model | None:
+        if self._spread is None:
+            self._spread = clipped_spread(self._values)
+        learnt = learn(self._spread, first, self._ids, ratings, seed=int(self._about["seed"]))
+        found = _Learnt(model, self._spread, first, learnt) if learnt.moved else model
         return found if self._agrees(found, score) else None
 
     def _scores_of(self, model: _Robust | _Isolation) -> np.ndarray:

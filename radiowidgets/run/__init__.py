@@ -978,11 +978,15 @@ class Run:
         if key not in self._explainers:
             for old in [known for known in self._explainers if known != base]:
                 del self._explainers[old]  # of an order that is no more
-            first = None if key == base else self.scores
             seed = int(self.about.get("ranking", {}).get("seed", 0))
-            self._explainers[key] = Explainer(
-                self.frames, self.features, scores, self.embedding, first, seed=seed
-            )
+            given = (self.frames, self.features)
+            if base not in self._explainers:
+                self._explainers[base] = Explainer(*given, self.scores, self.embedding, seed=seed)
+            if key != base:
+                after = self._explainers[base].after(scores, self.scores)
+                self._explainers[key] = after or Explainer(
+                    *given, scores, self.embedding, self.scores, seed=seed
+                )
         return self._explainers[key].explain(self.frames[index].index)
 
     @cached_property

@@ -51,9 +51,9 @@ class Review(anywidget.AnyWidget):
     """A gallery of the frames of a run, most anomalous first, that turns keys into labels.
 
     Every action is one event in the label log of the run; the widget calls it saved only after it is on disk.
-    The order follows the labels: after each, what is not in sight yet is ordered anew, and a line says what moved up.
-    Key ``r`` goes to the top of the new order. After a restart of the kernel, making the widget again brings back
-    labels, order and view.
+    The order follows the labels: after each, what is not in sight yet is ordered anew, and a line says what moved up
+    (key ``t`` shows it). Key ``r`` goes to the top of the new order. After a restart of the kernel, making the widget
+    again brings back labels, order and view.
 
     Parameters
     ----------
@@ -145,6 +145,7 @@ class Review(anywidget.AnyWidget):
         self._answers: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._said = Said(run)
         self._slow = ThreadPoolExecutor(1, "review")
+        self._explaining: dict[Any, Any] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self.follower = Follower(
             run, lambda content, buffers: self._later(lambda: self.send(content, buffers=buffers)), self._keep
@@ -209,8 +210,13 @@ class Review(anywidget.AnyWidget):
 
     def _answer(self, content: dict[str, Any], work: Callable[[], answers.Reply]) -> None:
         """Answer a question, in its turn beside the other messages if it may take long."""
+        view = content.get("view")
+        if content["kind"] == "why":  # of those who go on quickly only the last frame is explained
+            self._explaining[view] = content
 
         def answer() -> None:
+            if content["kind"] == "why" and self._explaining.get(view) is not content:
+                return
             try:
                 reply, buffers = work()
             except RadioWidgetsError as error:
@@ -310,6 +316,7 @@ class Review(anywidget.AnyWidget):
             frames = sorted(rows[True])
             rated = len(self._said.update().rated)
             self.send({"kind": "saved", "id": "", "text": "", "rated": rated, **self._state_of(frames)})
+            self._follow()
         if by:
             frames = sorted(rows[False])[:MOST_NEWS]
             self.send({"kind": "news", "by": by, "frames": frames, "annotators": self.labels.annotators})

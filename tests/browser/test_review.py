@@ -526,6 +526,11 @@ def test_a_session_with_random_looks_and_blind_repeats_and_an_export(page, jupyt
     expect(root.locator(".rw-facts")).not_to_contain_text("Score")
     assert not any(ratings(root))  # repeats look as if they were new
     expect(root.locator(".rw-spoken")).not_to_contain_text("rank")
+    page.keyboard.press("h")
+    root.locator(".rw-history .rw-button", has_text="Earlier").click()
+    expect(root.locator(".rw-event")).to_have_count(80)
+    assert root.locator(".rw-event .rw-plain").count() < 70  # those on repeats lead nowhere
+    page.keyboard.press("h")
     page.keyboard.press("Home")
     for _ in range(20):
         page.keyboard.press("a")  # puts the tag on, also where the first look had it: nothing tells a repeat
