@@ -65,7 +65,8 @@ SIZE = 64  # pixels: section 5.2.1
 _CONVOLUTION = re.compile(
     r"(?P<filters>\d+)C(?P<kernel>\d+)(?:S(?P<stride>\d+))?(?P<normal>Bn)?(?:P(?P<pool>\d+))?"
 )
-_TOGETHER = 256  # images that go through a network at once
+_TOGETHER = 256  # cutouts that are brought to one size at once
+_AT_ONCE = 64  # images that go through a network while it is not trained: memory, more than time, is what it takes
 
 
 @dataclass(frozen=True)
@@ -372,7 +373,7 @@ def train_network(
                 epochs=recipe.epochs,
                 initial_epoch=training.epochs,
                 validation_data=(others, one_hot[other_truth]),
-                validation_batch_size=_TOGETHER,
+                validation_batch_size=_AT_ONCE,
                 callbacks=[*training.callbacks, *callbacks],
                 shuffle=False,
                 verbose=verbose,
@@ -582,8 +583,8 @@ def _run(
     """Return the shares of classes, (n, classes), and what the last layer before them holds, (n, d)."""
     both = keras.Model(network.input, [network.output, network.get_layer("logits").input])
     scores, hidden = [], []
-    for start in range(0, len(images), _TOGETHER):
-        logits, last = both(images[start : start + _TOGETHER], training=False)
+    for start in range(0, len(images), _AT_ONCE):
+        logits, last = both(images[start : start + _AT_ONCE], training=False)
         scores.append(np.asarray(keras.ops.softmax(logits)))
         hidden.append(np.asarray(last))
     width = both.output_shape[1][-1]
