@@ -251,6 +251,20 @@ def test_exports_follow_the_order_that_was_last_seen(tmp_path, frames):
     assert list(other["frame_id"]) == list(run.scores.sort_values("rank").index)
 
 
+def test_ratings_are_learnt_by_the_embedding_and_the_features(tmp_path, frames):
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(len(frames), 40)).astype(np.float32)
+    run = rw.Run.create(tmp_path / "run", frames, z)
+    assert "the embedding and the frame features" in run.scores.attrs["method"]
+    for liked in (z[:, 0], run.features["log_peak_snr"].to_numpy()):
+        rated = rng.choice(len(frames), len(frames) // 2, replace=False)
+        high = liked > np.quantile(liked, 0.7)
+        table = run.rerank({run.frames.frame_ids[k]: 5.0 * high[k] for k in rated})
+        left = np.setdiff1d(np.arange(len(frames)), rated)
+        score = table["score"].to_numpy()[left]
+        assert np.median(score[high[left]]) > np.quantile(score[~high[left]], 0.7)
+
+
 def test_exports_hold_what_was_said(tmp_path, frames):
     run = rw.Run.create(tmp_path / "run", frames, annotator="ada")
     ids = list(run.table().nsmallest(3, "rank")["frame_id"])

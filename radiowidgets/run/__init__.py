@@ -39,7 +39,7 @@ from radiowidgets.ranking.active import clipped_spread
 from radiowidgets.ranking.campaign import expected_finds, worth_of
 from radiowidgets.ranking.explanation import Explainer, Explanation
 from radiowidgets.ranking.folding import fold, measure_focus
-from radiowidgets.ranking.isolation import has_sky, rank, ranking_values
+from radiowidgets.ranking.isolation import has_sky, rank, ranking_parts, ranking_values
 from radiowidgets.ranking.neighbours import Neighbours
 from radiowidgets.run.columns import COLUMNS, TEXTS, Columns
 from radiowidgets.run.files import (
@@ -890,9 +890,11 @@ class Run:
     @cached_property
     def _learnable(self) -> tuple[np.ndarray, np.ndarray, pd.Index]:
         """Which frames have sky, what ratings of them are learnt by, and their ids: the same for every re-ranking."""
-        values, _ = ranking_values(self.frames, self.embedding, self.features)
+        parts = list(ranking_parts(self.frames, self.embedding, self.features).values())
         seen = self.scores["score"].to_numpy() > 0
-        return seen, clipped_spread(values[seen]), pd.Index(np.asarray(self.frames.frame_ids)[seen])
+        values = np.hstack([part[seen].astype(np.float32) for part in parts])
+        spread = clipped_spread(values, blocks=[part.shape[1] for part in parts])
+        return seen, spread, pd.Index(np.asarray(self.frames.frame_ids)[seen])
 
     @cached_property
     def _first_order(self) -> np.ndarray:
