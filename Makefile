@@ -58,8 +58,8 @@ bench: .venv/.dev .venv/.package  ## measure the package beside its peers (minut
 pictures: .venv/.dev .venv/.package  ## make the pictures of README and docs anew
 	@$(PY) tools/pictures.py
 
-encoder: .venv/.dev .venv/.package  ## train the shipped encoder on (half an hour on two free cores), goes on where it was stopped
-	@$(PY) tools/train_encoder.py build/encoder --ship
+encoder: .venv/.dev .venv/.package  ## train the shipped encoder further, into build/encoder (half an hour on two free cores), goes on where it was stopped
+	@$(PY) tools/train_encoder.py build/encoder
 
 soak: .venv/.dev .venv/.package  ## the tests that run for long
 	@$(PY) -m pytest -q -m soak -o timeout=0 $(TEST_ARGS)

@@ -1,9 +1,9 @@
-"""Train the encoder that comes with the package: mock skies, network, model card. `make encoder`.
+"""Train a next encoder for the package: mock skies, network, model card. `make encoder`.
 
-It starts from an earlier one, trained on fewer kinds of mock objects (tools/small-1.weights.h5), or from nothing with
---from-nothing, and goes on where it was stopped. Nothing but this package goes in; scores on real data are measured
-afterwards, by benchmarks/bench_encoder.py. With --ablate it trains small variants from nothing instead, at one budget,
-and prints what mock frames say of each.
+It starts from the shipped one, which was trained on fewer kinds of mock objects, or from nothing with --from-nothing,
+and goes on where it was stopped. --ship writes it beside the shipped one, which stays until `shipped.NAME` says other.
+Nothing but this package goes in; scores on real data are measured afterwards, by benchmarks/bench_encoder.py. With
+--ablate it trains small variants from nothing instead, at one budget, and prints what mock frames say of each.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from radiowidgets.models.mockframes import (
     Turned,
     mock_frames,
 )
-from radiowidgets.models.shipped import INPUT, NAME, WEIGHTS, shipped_network
+from radiowidgets.models.shipped import INPUT, WEIGHTS, shipped_network
 from radiowidgets.models.ssl.base import Recipe, train
 from radiowidgets.models.ssl.taught import Taught
 
@@ -41,7 +41,7 @@ NOISY = ("emu", "smgps", "first", "sdc1-b1-8h")  # maps whose noise is not that 
 WIDTHS = (48, 96, 160)
 DIMENSIONS = 64
 MADE, FRAMES, SEED = 48_000, 40_000, 1  # of the frames that are made, the first train
-START = Path(__file__).with_name("small-1.weights.h5")
+START, NEXT = WEIGHTS / "small-1.weights.h5", "small-2"
 START_AXES = 64  # width of the layer that ends the earlier network; training leaves it out
 WAY = 0.5  # from the earlier weights to the trained ones: averages keep what the earlier knew (Wortsman et al. 2022)
 RECIPE = Recipe(
@@ -146,9 +146,9 @@ def ship(
     kernel, bias, scores = steady_scores(folder, lambda name: vectors_of(bare, folder, name))
     network = shipped_network(WIDTHS, DIMENSIONS)
     network.set_weights([*model.encoder.get_weights(), kernel, bias])
-    network.save_weights(WEIGHTS / f"{NAME}.weights.h5", overwrite=True)
+    network.save_weights(WEIGHTS / f"{NEXT}.weights.h5", overwrite=True)
     card = {
-        "name": NAME,
+        "name": NEXT,
         "what": "frames of radio maps to vectors; two looks at a frame, one small residual network for both",
         "input": INPUT,
         "widths": list(WIDTHS),
@@ -163,7 +163,7 @@ def ship(
             "seed": SEED,
         },
         "recipe": {
-            "command": "make encoder",
+            "command": "tools/train_encoder.py --ship",
             "start": start,
             "what": "NT-Xent between takes, cross entropy of the mock's kind, squared errors of traits measured on "
             "the object without noise (models.ssl.taught); turns by quarters, flips, another stretch in "
@@ -182,7 +182,7 @@ def ship(
         "not_good_for": NOT_GOOD_FOR,
         "licence": "BSD-3-Clause",
     }
-    (WEIGHTS / f"{NAME}.yaml").write_text(yaml.safe_dump(card, sort_keys=False, width=110), encoding="utf-8")
+    (WEIGHTS / f"{NEXT}.yaml").write_text(yaml.safe_dump(card, sort_keys=False, width=110), encoding="utf-8")
 
 
 def ablate(folder: Path, names: list[str]) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from radiowidgets.data.frames import FrameSet
 
 WEIGHTS = Path(__file__).parent / "weights"
-NAME = "small-2"
+NAME = "small-1"
 INPUT = 2  # version of what `inputs.encoder_input` makes of a frame: weights know only their own
 
 
@@ -45,7 +45,7 @@ class ShippedEncoder:
         self.card: dict[str, Any] = yaml.safe_load(card.read_text(encoding="utf-8"))
         if self.card["input"] != INPUT:
             raise DataError(
-                f"{weights.name} was trained on input {self.card['input']}, not {INPUT}; run `make encoder`, or "
+                f"{weights.name} was trained on input {self.card['input']}, not {INPUT}; "
                 "install radiowidgets again."
             )
         digest = hashlib.sha256(weights.read_bytes()).hexdigest()
