@@ -23,6 +23,7 @@ export class History {
     this.element.hidden = !this.element.hidden;
     this.app.panel.element.hidden = this.open;
     if (this.open) this.ask();
+    else this.app.focus(); // what had the focus in here is gone
   }
 
   ask(before = null) { this.app.ask({ kind: "history", before, view: this.app.uid() }); }
