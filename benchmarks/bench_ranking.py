@@ -187,6 +187,8 @@ def report(
     name: str, trial: Trial, chosen: np.ndarray, options: argparse.Namespace, pool: ProcessPoolExecutor
 ) -> tuple[list[dict], list[pd.DataFrame]]:
     """Run and print the campaigns of a trial; return rows of the table, and of the calibration."""
+    # Catalogues come in the order of somebody's ranking: it shall not decide between equal scores.
+    chosen = np.random.default_rng(0).permutation(np.flatnonzero(chosen))
     ratings = trial.ratings[chosen]
     count = len(ratings)
     at = np.array([scaled(count, look) for look in LOOKS])
