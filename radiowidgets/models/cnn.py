@@ -66,7 +66,7 @@ _CONVOLUTION = re.compile(
     r"(?P<filters>\d+)C(?P<kernel>\d+)(?:S(?P<stride>\d+))?(?P<normal>Bn)?(?:P(?P<pool>\d+))?"
 )
 _TOGETHER = 256  # cutouts that are brought to one size at once
-_AT_ONCE = 64  # images that go through a network while it is not trained: memory, more than time, is what it takes
+_AT_ONCE = 64  # images that go through a network while it is not trained: what it takes is memory
 
 
 @dataclass(frozen=True)
