@@ -144,9 +144,10 @@ class LabServer:
 
     def stop_kernels(self) -> None:
         """Shut down every kernel, as tests leave them."""
-        for session in self.api("GET", "sessions"):
-            with contextlib.suppress(urllib.error.HTTPError):  # it may have died by itself
-                self.api("DELETE", f"sessions/{session['id']}")
+        for kind in ("sessions", "kernels"):  # a dashboard's kernel has no session
+            for found in self.api("GET", kind):
+                with contextlib.suppress(urllib.error.HTTPError):  # it may have died by itself
+                    self.api("DELETE", f"{kind}/{found['id']}")
 
     def stop(self) -> None:
         """End the server and what it has started."""
