@@ -22,6 +22,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "jupyter" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.browser)
+            # A busy machine may keep a page waiting for longer than any patience; pytest's last line tells of it.
+            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 class Traffic:
