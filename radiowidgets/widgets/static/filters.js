@@ -68,7 +68,6 @@ export class FilterBar {
     this.tagRow.replaceChildren(...this.tagButtons);
     this.takeAnnotators(annotators);
     this.map.replaceChildren(...options({ "": "all maps" }), ...maps.map((name) => h("option", { value: name }, name)));
-    this.byField.hidden = annotators.length < 1;
     this.mapField.hidden = maps.length < 2;
     this.query.placeholder = "Query";
     this.sort.replaceChildren(...options({ rank: "rank", first: "rank before re-ranking", queue: "session", like: "like one frame" }));
