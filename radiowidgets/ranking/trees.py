@@ -15,8 +15,8 @@ from radiowidgets.parallel import map_chunks
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-ROWS = 16_384  # in one piece of work
-BLOCK = 256  # that go down a tree together
+ROWS = 4096  # in one piece of work
+BLOCK = 512  # that go down a tree together
 
 
 class Forest:
@@ -154,23 +154,47 @@ def _add_products(rows, weights, out):
 
 @njit(nogil=True, cache=True)
 def _add_leaves(rows, roots, feature, threshold, left, value, out):
-    at = np.empty(BLOCK, np.int32)
+    columns = np.empty((rows.shape[1], BLOCK), np.float32)
+    order, right = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.int32)
+    stack = np.empty((len(left) + 2, 3), np.int64)  # node, its first row, the row after its last
     for start in range(0, len(rows), BLOCK):
         length = min(BLOCK, len(rows) - start)
+        for i in range(length):
+            for k in range(rows.shape[1]):
+                columns[k, i] = rows[start + i, k]
         for root in roots:
-            at[:length] = root
-            moving = True
-            while moving:  # all rows go down one step at a time, without a branch that depends on them
-                moving = False
-                for i in range(length):
-                    node = at[i]
-                    child = left[node]
-                    inner = child >= 0
-                    child += rows[start + i, feature[node]] > threshold[node]
-                    at[i] = child if inner else node
-                    moving |= inner
             for i in range(length):
-                out[start + i] += value[at[i]]
+                order[i] = i
+            stack[0, 0], stack[0, 1], stack[0, 2] = root, 0, length
+            waiting = 1
+            while waiting:
+                waiting -= 1
+                node, low, high = stack[waiting, 0], stack[waiting, 1], stack[waiting, 2]
+                if left[node] < 0:
+                    for j in range(low, high):
+                        out[start + order[j]] += value[node]
+                    continue
+                middle = _send(columns[feature[node]], threshold[node], order, right, low, high)
+                for side, first, last in ((1, middle, high), (0, low, middle)):
+                    if first < last:
+                        child = left[node] + side
+                        stack[waiting, 0], stack[waiting, 1], stack[waiting, 2] = child, first, last
+                        waiting += 1
+
+
+@njit(nogil=True, cache=True)
+def _send(column, cut, order, right, low, high):
+    """Part rows of a block in place, without a branch that depends on them; return where those on the right begin."""
+    middle, moved = low, 0
+    for j in range(low, high):
+        i = order[j]
+        beyond = column[i] > cut
+        order[middle] = right[moved] = i
+        middle += 1 - beyond
+        moved += beyond
+    for j in range(moved):
+        order[middle + j] = right[j]
+    return middle
 
 
 @njit(nogil=True, cache=True)
