@@ -16,6 +16,7 @@ COMPILE = $(BIN)/uv pip compile -q --universal --generate-hashes --no-header --n
 NOTEBOOKS = $(wildcard notebooks/*.ipynb)
 LAB_ARGS ?=
 TEST_ARGS ?=
+BENCH_ARGS ?=
 NOTEBOOK_TIMEOUT ?= 1800
 
 .PHONY: help lab test check notebooks bench pictures encoder soak lock clean
@@ -23,7 +24,7 @@ NOTEBOOK_TIMEOUT ?= 1800
 help:  ## show this help
 	@echo "make TARGET, one of"
 	@sed -nE 's/^([a-z]+):.*## (.*)/  \1\t\2/p' Makefile | expand -t 14
-	@echo "PYTHON=/path/to/python3.12 chooses the interpreter of a new .venv; LAB_ARGS and TEST_ARGS are passed on."
+	@echo "PYTHON=/path/to/python3.12 chooses the interpreter of a new .venv; LAB_ARGS, TEST_ARGS and BENCH_ARGS are passed on."
 
 lab: .venv/.user .venv/.package  ## install what users need and open the quickstart in JupyterLab
 	@echo "JupyterLab starts and prints its address below; open it where no browser opens by itself. Ctrl-C twice stops it."
@@ -52,8 +53,8 @@ notebooks: .venv/.dev .venv/.package  ## run every notebook from top to bottom, 
 	@rm -rf build/notebooks && mkdir -p build/notebooks && cp $(NOTEBOOKS) build/notebooks/
 	@$(PY) -m pytest -q --nbmake --nbmake-timeout=$(NOTEBOOK_TIMEOUT) -o timeout=0 build/notebooks/*.ipynb
 
-bench: .venv/.dev .venv/.package  ## measure the package beside its peers (minutes)
-	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(PY) "$$file"; done
+bench: .venv/.dev .venv/.package  ## measure the package beside its peers, into build/bench.md (minutes; BENCH_ARGS=--slow: hours)
+	@$(PY) tools/bench.py $(BENCH_ARGS)
 
 pictures: .venv/.dev .venv/.package  ## make the pictures of README and docs anew
 	@$(PY) tools/pictures.py

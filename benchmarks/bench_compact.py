@@ -31,6 +31,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from results import result
 
 from radiowidgets.data.bands import cut_bands, open_bands
 from radiowidgets.data.compact import compact_sources
@@ -514,6 +515,8 @@ def print_speed(folder: Path, table: pd.DataFrame, number: int) -> None:
     )
     rate = len(images) / (time.perf_counter() - start)
     names = feature_names(channels)
+    result(f"18 features of {len(images)} sources", rates[None], rate, unit="/s", more=True,
+           than="photutils, scikit-image")  # fmt: skip
     both = ours[names].notna().to_numpy() & theirs.reindex(columns=names).notna().to_numpy()
     apart = np.abs(ours[names].to_numpy() - theirs.reindex(columns=names).to_numpy())[both]
     print(

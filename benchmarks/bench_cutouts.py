@@ -29,6 +29,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from results import result
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = ROOT / "build" / "bench-cutana"
@@ -109,8 +110,8 @@ def cut_cutana(place: Path, table):
     config, catalogue = cutana_settings(place, table)
     results = create_cutouts_direct(catalogue, config)
     out = np.empty((len(table), SIZE, SIZE), np.float32)
-    for result in results:
-        for cutout, about in zip(result["cutouts"], result["metadata"], strict=True):
+    for found in results:
+        for cutout, about in zip(found["cutouts"], found["metadata"], strict=True):
             out[int(about["source_id"][1:])] = cutout[..., 0]
     return out
 
@@ -234,11 +235,11 @@ def main() -> None:
             if python is None:
                 continue
             command = [python, __file__, "--worker", name, "--place", place, "--repeat", str(options.repeat)]
-            result = subprocess.run(command, capture_output=True, text=True, check=False)
-            if result.returncode:
-                print(f"{name}: FAILED: {(result.stderr.strip().splitlines() or ['?'])[-1][:300]}")
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                print(f"{name}: FAILED: {(done.stderr.strip().splitlines() or ['?'])[-1][:300]}")
                 continue
-            measured[name] = json.loads(result.stdout.strip().splitlines()[-1])
+            measured[name] = json.loads(done.stdout.strip().splitlines()[-1])
             report(name, measured[name], options.number, place)
         summarise(measured, options.number)
     finally:
@@ -267,6 +268,8 @@ def summarise(measured: dict, number: int) -> None:
         return
     ours = measured["radiowidgets"]
     fastest = min(peers, key=lambda name: peers[name]["best"])
+    rates = (number / ours["best"], number / peers[fastest]["best"])
+    result(f"{number} cutouts to 64 px", *rates, unit="/s", more=True, than=fastest)
     print(
         json.dumps(
             {

@@ -25,6 +25,8 @@ import threading
 import time
 from pathlib import Path
 
+from results import result
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
@@ -194,6 +196,7 @@ def main() -> None:
         rw.simulate("emu", size=side, seed=1, blank=0.0).write(Path(folder) / "map.fits")
         print(f"{args.number} frames of {SIZE} px on a map of {side} px, {os.cpu_count()} cores, ", end="")
         print(f"load {os.getloadavg()[0]:.1f}")
+        times: dict[str, float] = {}
         for name in CONTENDERS:
             if "umap" in name and args.no_umap:
                 continue
@@ -201,13 +204,18 @@ def main() -> None:
             command = [sys.executable, __file__, "--one", name, folder, "--number", str(number)]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
             for what, found in json.loads(done.splitlines()[-1]).items():
-                scaled = found["seconds"] * args.number / number
+                scaled = times[what] = found["seconds"] * args.number / number
                 note = f" ({number} frames, scaled)" if number != args.number else ""
                 print(
                     f"{what:26s} {scaled:9.1f} s {found['frames_per_second']:9d} frames/s "
                     f"{found['memory_mb']:6d} MB{note}",
                     flush=True,
                 )
+        script_time = times["script with MobileNetV2"]
+        result(f"embed {args.number} frames", times["embed"], script_time, than="Cutout2D, MobileNetV2")
+        if not args.no_umap:
+            peer = times["umap-learn, no seed"]
+            result(f"lay {args.number} vectors out", times["project"], peer, than="umap-learn, no seed")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ import os
 import time
 from pathlib import Path
 
+from results import result
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
@@ -150,18 +152,30 @@ def judge() -> dict[str, dict]:
     }
     others, rated, published = protege()
     kept: dict[str, dict] = {}
+    linear: dict[str, float] = {}
+    rho: dict[str, float] = {}
     for name, vectors in representations(frames).items():
         for what, (chosen, labels) in sets.items():
             for method in ("linear", "knn"):
                 found = accuracy(vectors[chosen], labels[chosen], table["group"][chosen], method)
                 print(f"{name:18s} {what:21s} {method:7s} {found}", flush=True)
+                if (what, method) == ("mirabest", "linear"):
+                    linear[name] = found["accuracy"]
                 if name == "shipped encoder":
                     kept[f"{what}_{method}"] = found
     for name, vectors in (representations(others) | {"BYOL, published": published}).items():
         found = interest(vectors, rated)
         print(f"{name:18s} mgcls_protege         {found}", flush=True)
+        rho[name] = found["linear_rho"]
         if name == "shipped encoder":
             kept["mgcls_protege"] = found
+    for what, scores, unit in (
+        ("MiraBest FR I or II, linear", linear, "%"),
+        ("MGCLS Protege, linear", rho, "rho"),
+    ):
+        ours = scores.pop("shipped encoder")
+        for name, value in scores.items():
+            result(what, ours, value, unit=unit, more=True, than=name)
     return kept
 
 
@@ -175,6 +189,7 @@ def speed() -> dict[str, float]:
         embed(frames, cache=False)
         best = max(best, len(frames) / (time.perf_counter() - begun))
     print(f"{best:.0f} frames of 64 px a second, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    result("frames of 64 px embedded", best, unit="/s", more=True)
     return {"frames_per_second": round(best)}
 
 

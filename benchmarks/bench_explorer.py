@@ -27,6 +27,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from results import result
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
@@ -273,6 +275,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="explorer-"))
     server = LabServer(folder)
     add_kernel(folder)
+    paints: dict[str, dict[str, Any]] = {}
     try:
         for name in names:
             with sync_playwright() as playwright:
@@ -294,6 +297,13 @@ def main() -> None:
                 browser.close()
             server.stop_kernels()
             print(json.dumps({"contender": name, "points": options.points, "load": load} | found), flush=True)
+            paints |= {} if "failed" in found else {name: found}
+        ours = paints.pop("LatentExplorer", None)
+        for name, found in paints.items() if ours else ():
+            first, zoom = "first_paint_s", "zoom_sharp_ms"
+            result(f"{options.points} points, first paint", ours[first], found[first], than=name)
+            sharp = ours[zoom]["median"], found[zoom]["median"]
+            result(f"{options.points} points, zoom", *sharp, unit="ms", than=name)
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)

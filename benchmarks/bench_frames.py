@@ -22,6 +22,7 @@ from astropy.io import fits
 from astropy.nddata import Cutout2D
 from astropy.stats import sigma_clipped_stats
 from astropy.visualization import ZScaleInterval
+from results import result
 from scipy import ndimage
 
 from radiowidgets.data.frames import FrameSet, cut_windows
@@ -214,7 +215,7 @@ def main() -> None:
 
     ratio = np.abs(frames.noise.rms[chosen] / noise[:, 1] - 1)
     shift = np.abs(frames.noise.background[chosen] - noise[:, 0]) / noise[:, 1]
-    result = {
+    found = {
         "map": f"{options.size} x {options.size}, {size / 1e9:.2f} GB",
         "frames": len(frames),
         "cores": available_cores(),
@@ -230,7 +231,7 @@ def main() -> None:
         "background_off_by_rms": [float(f"{value:.1e}") for value in np.percentile(shift, [50, 99])],
         "largest_tile_difference": float(f"{np.abs(tiles[chosen, :, :, 0] - their_tiles).max():.1e}"),
     }
-    print(f"{result['map']}, written in {written:.0f} s; {available_cores()} cores")
+    print(f"{found['map']}, written in {written:.0f} s; {available_cores()} cores")
     print(f"{len(frames)} frames of {FRAME} pixels at step {STEP}")
     print(f"first run in this process, on 9 frames (compiling or loading kernels): {compiled:.1f} s\n")
     which = "all frames" if scale == 1 else f"{len(chosen)} random frames, scaled"
@@ -247,7 +248,9 @@ def main() -> None:
     )
     for name, values in (("rms, |ratio - 1|", ratio), ("background, |difference| / rms", shift)):
         print(f"{name:32} median {np.median(values):.5f}, 99th percentile {np.percentile(values, 99):.5f}")
-    print(json.dumps({"benchmark": "frames", **result}))
+    print(json.dumps({"benchmark": "frames", **found}))
+    for name in ("cut", "noise", "network input", "all"):
+        result(f"{name}, {len(frames)} frames", seconds[name], theirs[name], than="astropy")
 
 
 if __name__ == "__main__":

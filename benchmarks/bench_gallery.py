@@ -15,6 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from results import result
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from browser.chromium import find_chromium
@@ -72,6 +74,8 @@ def main() -> None:
             browser.close()
     finally:
         server.stop()
+    result("import to painted gallery, first kernel", times[0])
+    result("the same, later kernels", statistics.median(times[1:]))
     print(json.dumps({"first_s": round(times[0], 2), "again_s": round(statistics.median(times[1:]), 2)}))
 
 

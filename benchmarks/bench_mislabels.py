@@ -11,6 +11,8 @@ are run beside ours where it is installed. With --picture the first twelve suspe
 import argparse
 import os
 
+from results import result
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from pathlib import Path
@@ -92,6 +94,15 @@ def draw(frames: FrameSet, vectors: np.ndarray, labels: np.ndarray, groups: np.n
     figure.savefig(place, dpi=100)
 
 
+def tell(name: str, table: pd.DataFrame) -> None:
+    """Print a table, and as a result the shares among as many suspects as there are flips."""
+    print(table.to_string())
+    found = table["mean"].iloc[:, 2]
+    for way in found.index.drop(["chance", "confident learning (ours)"]):
+        ours = found["confident learning (ours)"]
+        result(f"{name}: flips among the suspects", ours, found[way], unit="share", more=True, than=way)
+
+
 def main() -> None:
     """Print a table for each set."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -101,14 +112,14 @@ def main() -> None:
     options = parser.parse_args()
     mocks, kinds = mock_objects(options.objects, seed=90)
     print(f"mock objects: {len(mocks)}, {len(KINDS)} kinds, {round(FLIPPED * len(mocks))} flipped")
-    print(shares(rw.embed(mocks), kinds, None, options.seeds).to_string())
+    tell("mock objects", shares(rw.embed(mocks), kinds, None, options.seeds))
     frames, table = mirabest()
     labels, groups = table["fr"].to_numpy(str), table["group"].to_numpy()
     vectors = rw.embed(frames)
     print(
         f"\nMiraBest: {len(frames)}, {', '.join(np.unique(labels))}; {round(FLIPPED * len(frames))} flipped"
     )
-    print(shares(vectors, labels, groups, options.seeds).to_string())
+    tell("MiraBest", shares(vectors, labels, groups, options.seeds))
     if options.picture:
         draw(frames, vectors, labels, groups, options.picture)
 

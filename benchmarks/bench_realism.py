@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from results import result
 
 import radiowidgets as rw
 from radiowidgets.data.frames import FrameSet
@@ -163,6 +164,7 @@ def main() -> None:
             f"{row.Index} {row.auc:.2f} ({row.first:.2f}|{row.second:.2f})"
             for row in found.tells.head(options.tells).itertuples()
         )
+        result(f"mock told from real, {name}", found.auc, unit="AUC")
         print(
             f"{name:12} {found.auc:5.2f}  +- {found.scatter:.2f}  {floor:>9}  {tells}  "
             f"[{len(real)} real, {len(mock)} mock, {time.perf_counter() - began:.0f} s]",

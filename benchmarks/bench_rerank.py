@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
+from results import result
 
 from radiowidgets.errors import MissingExtraError
 from radiowidgets.ranking.active import clipped_spread, learn
@@ -36,8 +37,8 @@ def median(what: Callable[[], object], times: int) -> float:
     return float(np.median(spent))
 
 
-def ours(spread: np.ndarray, base: np.ndarray, ids: np.ndarray, ratings: dict, times: int) -> None:
-    """Print how long the candidates take, and how long all frames."""
+def ours(spread: np.ndarray, base: np.ndarray, ids: np.ndarray, ratings: dict, times: int) -> float:
+    """Print how long the candidates take, and how long all frames; return the latter."""
     order = np.argsort(-base)
     rng = np.random.default_rng(1)
     rest = order[HEAD:]
@@ -57,12 +58,14 @@ def ours(spread: np.ndarray, base: np.ndarray, ids: np.ndarray, ratings: dict, t
 
     index = pd.Index(ids)
     index.get_indexer(ids[:1])  # the index of the names is made once a run
-    print(f"  ours, {len(chosen)} candidates  {median(candidates, times):8.3f} s")
-    print(f"  ours, whole order        {median(whole, times):8.3f} s", flush=True)
+    first, last = median(candidates, times), median(whole, times)
+    print(f"  ours, {len(chosen)} candidates  {first:8.3f} s")
+    print(f"  ours, whole order        {last:8.3f} s", flush=True)
+    return last
 
 
-def others(values: np.ndarray, labels: np.ndarray, base: np.ndarray, times: int) -> None:
-    """Print how long the rivals take to learn and to score all frames."""
+def others(values: np.ndarray, labels: np.ndarray, base: np.ndarray, times: int, mine: float) -> None:
+    """Print how long the rivals take to learn and to score all frames, beside our time."""
     rivals = {
         "neighbour score (our re-implementation of Astronomaly's)": NeighbourScore,
         "Gaussian process, expected improvement (likewise)": Protege,
@@ -76,6 +79,7 @@ def others(values: np.ndarray, labels: np.ndarray, base: np.ndarray, times: int)
             print(f"  {name}: {error}")
             continue
         print(f"  {name}  {spent:8.3f} s", flush=True)
+        result(f"a rating to a new order of {len(values)} frames", mine, spent, than=name)
     astronomaly(values, labels, base, times)
 
 
@@ -120,11 +124,12 @@ def main() -> None:
         rated = rng.choice(count, options.ratings, replace=False)
         given = np.clip(np.round(1 + values[rated, 0] + values[rated, 1]), 0, 5)
         print(f"{count} frames, {options.ratings} ratings; load {os.getloadavg()[0]:.1f}")
-        ours(spread, base, ids, dict(zip(ids[rated].tolist(), given.tolist(), strict=True)), options.times)
+        ratings = dict(zip(ids[rated].tolist(), given.tolist(), strict=True))
+        mine = ours(spread, base, ids, ratings, options.times)
         if not options.ours:
             labels = np.full(count, np.nan)
             labels[rated] = given
-            others(values, labels, base, options.times)
+            others(values, labels, base, options.times, mine)
 
 
 if __name__ == "__main__":

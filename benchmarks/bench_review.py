@@ -20,6 +20,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from results import result
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import numpy as np
@@ -456,6 +458,10 @@ def main() -> None:
             for what, value, target in rows(found):
                 print(f"  {what:<42} {value:<58} {target}")
             print(json.dumps(found))
+            moved, whole = found["move_ms"]["median"], found["follow_ms"]["whole"]["median"]
+            result(f"{count} frames, first tiles", found["first_paint_ms"]["first_tile"], unit="ms")
+            result(f"{count} frames, key to next frame", moved, unit="ms")
+            result(f"{count} frames, rating to all frames in the new order", whole, unit="ms")
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)

@@ -16,6 +16,8 @@ import argparse
 import os
 from dataclasses import replace
 
+from results import result
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
@@ -152,6 +154,10 @@ def main() -> None:
     ]
     print(table.to_string(float_format=lambda value: f"{value:.3g}"))
     print(AIM)
+    recall = table["R (%)"]
+    for name in ("top5", "complexity (Segal)"):
+        ours = recall["default, frame features"]
+        result("peculiar frames where recall = precision", ours, recall[name], unit="%", more=True, than=name)
 
     peculiar = (groups == "peculiar").to_numpy()
     found = {}
