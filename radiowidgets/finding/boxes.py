@@ -1,0 +1,264 @@
+"""What detectors of boxes are made of: anchors, coding, matching, suppression, RoIAlign (peculiar-frames section 4.1).
+
+Boxes are (x0, y0, x1, y1) in pixels, ends exclusive: pixel i reaches from i to i + 1. All but the anchors is written in
+`keras.ops` alone, for whole batches, in shapes that do not depend on the data, so that each backend runs the same code.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from radiowidgets.errors import MissingExtraError
+
+try:
+    from keras import ops
+except ImportError as error:
+    raise MissingExtraError(
+        "networks need Keras and a backend: pip install 'radiowidgets[deep]', or keras with jax or torch."
+    ) from error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+#: Scales of what a box head answers (Girshick 2015), so that all answers are of order 1.
+BOX_SCALES = (10.0, 10.0, 5.0, 5.0)
+_MOST_GROWTH = math.log(1000 / 16)  # of a side, by one answer
+
+
+def make_anchors(
+    shapes: Sequence[tuple[int, int]],
+    strides: Sequence[int],
+    sizes: Sequence[float],
+    ratios: Sequence[float] = (0.5, 1.0, 2.0),
+) -> NDArray[np.float32]:
+    """Return anchors for each cell of each level, level after level, row after row (Ren et al. 2015, section 3.1.1).
+
+    Parameters
+    ----------
+    shapes : sequence of (rows, columns)
+        Of the levels.
+    strides, sizes
+        Of each level: pixels between cells, and the side of its anchors (square root of their area).
+    ratios
+        Height over width.
+
+    Returns
+    -------
+    float32 array, shape (anchors, 4)
+    """
+    levels = []
+    for (rows, columns), stride, size in zip(shapes, strides, sizes, strict=True):
+        y, x = np.meshgrid(
+            (np.arange(rows) + 0.5) * stride, (np.arange(columns) + 0.5) * stride, indexing="ij"
+        )
+        half = np.array([(size / math.sqrt(ratio) / 2, size * math.sqrt(ratio) / 2) for ratio in ratios])
+        centres = np.stack([x, y], -1)[:, :, None]
+        levels.append(np.concatenate([centres - half, centres + half], -1).reshape(-1, 4))
+    return np.concatenate(levels).astype(np.float32)
+
+
+def encode_boxes(boxes: Any, anchors: Any, scales: Sequence[float] = (1.0, 1.0, 1.0, 1.0)) -> Any:
+    """Return where boxes lie relative to anchors, (..., 4): Ren et al. (2015), equation 2, times `scales`."""
+    x, y, width, height = _centred(boxes)
+    ax, ay, anchor_width, anchor_height = _centred(anchors)
+    steps = (
+        (x - ax) / anchor_width,
+        (y - ay) / anchor_height,
+        ops.log(width / anchor_width),
+        ops.log(height / anchor_height),
+    )
+    return ops.stack([step * scale for step, scale in zip(steps, scales, strict=True)], -1)
+
+
+def decode_boxes(
+    deltas: Any, anchors: Any, size: int | None = None, scales: Sequence[float] = (1.0, 1.0, 1.0, 1.0)
+) -> Any:
+    """Return boxes (..., 4) that lie so relative to anchors; cut at the borders of a field of `size` pixels."""
+    x, y, width, height = _centred(anchors)
+    x = x + deltas[..., 0] / scales[0] * width
+    y = y + deltas[..., 1] / scales[1] * height
+    width = width * ops.exp(ops.minimum(deltas[..., 2] / scales[2], _MOST_GROWTH))
+    height = height * ops.exp(ops.minimum(deltas[..., 3] / scales[3], _MOST_GROWTH))
+    boxes = ops.stack([x - width / 2, y - height / 2, x + width / 2, y + height / 2], -1)
+    return boxes if size is None else ops.clip(boxes, 0.0, float(size))
+
+
+def box_iou(first: Any, second: Any) -> Any:
+    """Return intersection over union of all pairs, (..., n, m) of (..., n, 4) and (..., m, 4); 0 of empty boxes."""
+    first, second = ops.expand_dims(first, -2), ops.expand_dims(second, -3)
+    low = ops.maximum(first[..., :2], second[..., :2])
+    high = ops.minimum(first[..., 2:], second[..., 2:])
+    overlap = ops.prod(ops.maximum(high - low, 0.0), -1)
+    union = _area(first) + _area(second) - overlap
+    return overlap / ops.maximum(union, 1e-6)
+
+
+def match_boxes(iou: Any, high: float, low: float, *, rescue: bool = False) -> tuple[Any, Any]:
+    """Match candidates to objects by their overlap (Ren et al. 2015, section 3.1.2).
+
+    Parameters
+    ----------
+    iou : (..., candidates, objects)
+        Columns of objects that are not there are 0.
+    high, low
+        A candidate takes the object that it overlaps most, from `high`; is background below `low`; else neither.
+    rescue
+        Whether the best candidates of each object take it even if they lie below `high`.
+
+    Returns
+    -------
+    which : int array (..., candidates)
+        The object overlapped most, also where that says nothing.
+    kind : int array (..., candidates)
+        1 for one that takes its object, 0 for background, -1 for neither.
+    """
+    best, which = ops.max(iou, -1), ops.argmax(iou, -1)
+    kind = ops.where(best >= high, 1, ops.where(best < low, 0, -1))
+    if rescue:
+        most = ops.max(iou, -2, keepdims=True)
+        kind = ops.where(ops.any((iou == most) & (most > 0), -1), 1, kind)
+    return which, kind
+
+
+def suppress(boxes: Any, scores: Any, threshold: float) -> Any:
+    """Return which boxes greedy non-maximum suppression keeps, (..., n) bool; those with score 0 or less never.
+
+    In order of falling scores, each box is kept unless it overlaps a kept one by more than `threshold`. Equal scores
+    count in their order. It is solved for all boxes at once: what is kept depends on what comes before alone, so that
+    repeating 'keep what no kept box before suppresses' settles, in as many rounds as the longest chain has links.
+    """
+    count = boxes.shape[-2]
+    place = ops.arange(count)
+    column, row = ops.expand_dims(scores, -2), ops.expand_dims(scores, -1)
+    before = (column > row) | ((column == row) & (place[None, :] < place[:, None]))
+    beats = before & (box_iou(boxes, boxes) > threshold)  # [i, j]: j would suppress i
+    alive = scores > 0
+
+    def settle(keep: Any, _: Any) -> tuple[Any, Any]:
+        return alive & ~ops.any(beats & ops.expand_dims(keep, -2), -1), keep
+
+    keep, _ = ops.while_loop(lambda keep, last: ops.any(keep != last), settle, (alive, ~alive))
+    return keep
+
+
+def choose_level(boxes: Any, strides: Sequence[int], size: float = 14.0) -> Any:
+    """Return the level of a pyramid that each box is read from: the finest on which it is `size` cells wide at most.
+
+    Feature pyramids (Lin et al. 2017, equation 1) read a box of 224 pixels from the level of stride 16: 14 cells.
+    """
+    side = ops.sqrt(ops.maximum(_area(boxes), 1.0))
+    level = ops.ceil(ops.log(side / (size * strides[0])) / math.log(2.0) - 1e-4)
+    return ops.cast(ops.clip(level, 0, len(strides) - 1), "int32")
+
+
+def roi_align(
+    levels: Sequence[Any], strides: Sequence[int], boxes: Any, level: Any, out: int, samples: int = 2
+) -> Any:
+    """Read boxes off feature maps: RoIAlign (He et al. 2017, section 3).
+
+    Each box is cut into `out` by `out` cells, of which each is the mean of `samples` by `samples` points, read
+    bilinearly. Points outside a map are read at its border.
+
+    Parameters
+    ----------
+    levels : sequence of (n, h, w, c) arrays
+    strides
+        Of the levels, in pixels: the centre of cell i is at (i + 0.5) stride.
+    boxes : (n, r, 4)
+    level : int array (n, r)
+        Which of the levels each box is read from.
+
+    Returns
+    -------
+    array (n, r, out, out, c)
+    """
+    rows = [int(part.shape[1]) for part in levels]
+    columns = [int(part.shape[2]) for part in levels]
+    begins = np.cumsum([0, *(h * w for h, w in zip(rows[:-1], columns[:-1], strict=True))])
+    channels = levels[0].shape[-1]
+    flat = ops.concatenate(
+        [ops.reshape(part, (-1, math.prod(part.shape[1:3]), channels)) for part in levels], 1
+    )
+
+    def of_level(values: Any, kind: str) -> Any:
+        return ops.take(ops.convert_to_tensor(np.asarray(values), kind), level)[..., None]
+
+    stride = of_level(strides, "float32")
+    return _read(
+        flat,
+        boxes / stride,
+        of_level(begins, "int32"),
+        of_level(rows, "int32"),
+        of_level(columns, "int32"),
+        out,
+        samples,
+    )
+
+
+def align_masks(masks: Any, which: Any, boxes: Any, out: int) -> Any:
+    """Return the part of a mask that each box holds, (n, r, out, out), by RoIAlign of one point a cell.
+
+    Parameters
+    ----------
+    masks : (n, objects, h, w)
+    which : int array (n, r)
+        The object that each box is of.
+    boxes : (n, r, 4)
+    """
+    _, count, height, width = masks.shape
+    flat = ops.reshape(ops.cast(masks, "float32"), (-1, count * height * width, 1))
+    begin = ops.cast(which, "int32")[..., None] * (height * width)
+    full = ops.ones_like(begin)
+    return _read(flat, boxes, begin, full * height, full * width, out, 1)[..., 0]
+
+
+# ------------------------------------------------------------------------------------
+
+
+def _read(flat: Any, boxes: Any, begin: Any, rows: Any, columns: Any, out: int, samples: int) -> Any:
+    """Read boxes (n, r, 4), in cells, off maps laid out one after another in (n, cells, c); see `roi_align`."""
+    points = out * samples
+    share = ops.convert_to_tensor((np.arange(points) + 0.5) / points, "float32")
+    x = boxes[..., 0:1] + share * (boxes[..., 2:3] - boxes[..., 0:1]) - 0.5
+    y = boxes[..., 1:2] + share * (boxes[..., 3:4] - boxes[..., 1:2]) - 0.5
+    x0, x1, right = _neighbours(x, columns)
+    y0, y1, below = _neighbours(y, rows)
+    _, count, _ = boxes.shape
+    _, cells, channels = flat.shape
+    image = ops.reshape(ops.arange(ops.shape(flat)[0], dtype="int32") * cells, (-1, 1, 1, 1))
+    flat = ops.reshape(flat, (-1, channels))
+
+    def corner(row: Any, column: Any) -> Any:
+        index = image + begin[..., None] + row[..., :, None] * columns[..., None] + column[..., None, :]
+        return ops.take(flat, index, axis=0)
+
+    right, below = right[..., None, :, None], below[..., :, None, None]
+    top = corner(y0, x0) * (1 - right) + corner(y0, x1) * right
+    bottom = corner(y1, x0) * (1 - right) + corner(y1, x1) * right
+    values = top * (1 - below) + bottom * below
+    if samples == 1:
+        return values
+    return ops.mean(ops.reshape(values, (-1, count, out, samples, out, samples, channels)), (3, 5))
+
+
+def _neighbours(place: Any, length: Any) -> tuple[Any, Any, Any]:
+    """Return the cells on both sides of places (n, r, points) in a row of cells, and the share of the second."""
+    place = ops.clip(place, 0.0, ops.cast(length - 1, "float32"))
+    first = ops.floor(place)
+    number = ops.cast(first, "int32")
+    return number, ops.minimum(number + 1, length - 1), place - first
+
+
+def _centred(boxes: Any) -> tuple[Any, Any, Any, Any]:
+    """Return centre x, centre y, width and height."""
+    width, height = boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1]
+    return boxes[..., 0] + width / 2, boxes[..., 1] + height / 2, width, height
+
+
+def _area(boxes: Any) -> Any:
+    return ops.maximum(boxes[..., 2] - boxes[..., 0], 0.0) * ops.maximum(boxes[..., 3] - boxes[..., 1], 0.0)
