@@ -17,9 +17,10 @@ NOTEBOOKS = $(wildcard notebooks/*.ipynb)
 LAB_ARGS ?=
 TEST_ARGS ?=
 BENCH_ARGS ?=
+BINDER_ARGS ?=
 NOTEBOOK_TIMEOUT ?= 1800
 
-.PHONY: help lab test check notebooks bench pictures encoder soak lock clean
+.PHONY: help lab test check notebooks bench binder pictures encoder soak lock clean
 
 help:  ## show this help
 	@echo "make TARGET, one of"
@@ -55,6 +56,9 @@ notebooks: .venv/.dev .venv/.package  ## run every notebook from top to bottom, 
 
 bench: .venv/.dev .venv/.package  ## measure the package beside its peers, into build/bench.md (minutes; BENCH_ARGS=--slow: hours)
 	@$(PY) tools/bench.py $(BENCH_ARGS)
+
+binder: .venv/.dev .venv/.package  ## time and memory of every notebook beside what Binder gives, into build/notebook_costs.md
+	@$(PY) tools/notebook_costs.py $(BINDER_ARGS)
 
 pictures: .venv/.dev .venv/.package  ## make the pictures of README and docs anew
 	@$(PY) tools/pictures.py
