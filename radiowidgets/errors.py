@@ -40,6 +40,10 @@ class RunError(RadioWidgetsError):
     """A run folder cannot be created, opened or written."""
 
 
+class ClusterError(RadioWidgetsError):
+    """The workers that a job was given to are gone, or cannot be reached."""
+
+
 class MissingExtraError(RadioWidgetsError, ImportError):
     """A feature needs an optional package that is not installed."""
 

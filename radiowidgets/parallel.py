@@ -4,20 +4,34 @@ The grid of chunks belongs to the caller, never to the workers, and results come
 chunks: two cores and a cluster give the same bytes.
 """
 
+import functools
+import importlib.util
+import logging
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from radiowidgets.errors import ParameterError
+from radiowidgets.errors import ClusterError, MissingExtraError, ParameterError
 
 # A function that is told how many chunks are done, and of how many (None where that is not known beforehand).
 Progress = Callable[[int, int | None], None]
 
+_SHARE = threading.local()  # .cores: how many a task of a cluster may use
+_WAIT = 60  # seconds that a scheduler may take to answer
+
 
 def available_cores() -> int:
-    """Return the number of cores that this process may use; a hub often grants fewer than there are."""
+    """Return the number of cores that this process may use; a hub often grants fewer than there are.
+
+    In a task of a cluster it is 1: its workers are given as many tasks at a time as they have cores.
+    """
+    share = getattr(_SHARE, "cores", None)
+    if share is not None:
+        return int(share)
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return os.cpu_count() or 1
@@ -60,7 +74,21 @@ def map_chunks(
         If `threads` is not a positive integer.
     Exception
         The first exception of `function`, in the order of the chunks; chunks not yet started are given up.
+    ClusterError
+        If the cluster is gone, or a chunk was the end of several workers.
     """
+    return list(each_chunk(function, chunks, client=client, threads=threads, progress=progress))
+
+
+def each_chunk(
+    function: Callable[[Any], Any],
+    chunks: Iterable[Any],
+    *,
+    client: Any = None,
+    threads: int | None = None,
+    progress: str | Progress | None = None,
+) -> Iterator[Any]:
+    """Yield what `map_chunks` returns, each result as soon as it and those before it are there."""
     if threads is None:
         threads = available_cores()
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
@@ -72,7 +100,7 @@ def map_chunks(
         results = (function(chunk) for chunk in chunks)
     else:
         results = _on_threads(function, chunks, threads)
-    return list(_report(results, total, progress))
+    return _report(results, total, progress)
 
 
 def _report(results: Iterator[Any], total: int | None, progress: str | Progress | None) -> Iterator[Any]:
@@ -112,4 +140,100 @@ def _on_threads(function: Callable[[Any], Any], chunks: Iterable[Any], threads: 
 def _on_cluster(function: Callable[[Any], Any], chunks: Iterable[Any], client: Any) -> Iterator[Any]:
     # pure=False: hashing the pixels of each chunk would cost more than it could save.
     window = 2 * max(1, sum(client.nthreads().values()))
-    yield from _windowed(lambda chunk: client.submit(function, chunk, pure=False), chunks, window)
+    task = functools.partial(_on_one_core, function)
+    try:
+        yield from _windowed(lambda chunk: client.submit(task, chunk, pure=False), chunks, window)
+    except CancelledError as error:
+        raise ClusterError(
+            "the cluster was closed or its scheduler is gone; start it again: what is done is kept."
+        ) from error
+    except Exception as error:
+        if type(error).__name__ != "KilledWorker":  # of dask, which need not be installed
+            raise
+        raise ClusterError(
+            f"one chunk was the end of several workers ({' '.join(str(error).split())[:200]}); "
+            "give each more memory, or fewer threads."
+        ) from error
+
+
+def _on_one_core(function: Callable[[Any], Any], chunk: Any) -> Any:
+    before = getattr(_SHARE, "cores", None)
+    _SHARE.cores = 1
+    try:
+        return function(chunk)
+    finally:
+        _SHARE.cores = before
+
+
+def workers(processes: int | None = None, scheduler: str | None = None) -> AbstractContextManager[Any]:
+    """Return a context that gives a `dask.distributed.Client`, or None where this process shall do the work.
+
+    Parameters
+    ----------
+    processes : int, optional
+        So many worker processes of this machine, which end with the context; 1 is this process alone. They speak TLS
+        with certificates of their own, so that nobody else on the machine can give them work.
+    scheduler : str, optional
+        Address of a running Dask scheduler instead, such as ``tcp://10.0.0.5:8786``.
+
+    Raises
+    ------
+    ParameterError
+        If both are given, or `processes` is not a positive integer.
+    MissingExtraError
+        If distributed is not installed, or cryptography for processes of this machine.
+    ClusterError
+        If the scheduler does not answer.
+    """
+    if processes is not None and scheduler is not None:
+        raise ParameterError(
+            "processes and a scheduler are given; give one: a scheduler has its own workers."
+        )
+    if processes is not None and (
+        isinstance(processes, bool) or not isinstance(processes, int) or processes < 1
+    ):
+        raise ParameterError(f"processes is {processes!r}; give a whole number from 1.")
+    if scheduler is None and processes in (None, 1):
+        return nullcontext()
+    if not can_cluster():
+        raise MissingExtraError("several processes need Dask: pip install 'radiowidgets[cluster]'.")
+    return _connect(scheduler) if scheduler is not None else _start(int(processes or 1))
+
+
+def can_cluster() -> bool:
+    """Return whether `workers` can start processes."""
+    return all(importlib.util.find_spec(name) is not None for name in ("distributed", "cryptography"))
+
+
+@contextmanager
+def _connect(address: str) -> Iterator[Any]:
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=_WAIT, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise ClusterError(
+            f"no Dask scheduler answers at {address!r} ({' '.join(str(error).split())[:120]}); check the address."
+        ) from error
+    with client:
+        yield client
+
+
+@contextmanager
+def _start(processes: int) -> Iterator[Any]:
+    from distributed import Client, LocalCluster
+    from distributed.security import Security
+
+    with (
+        LocalCluster(
+            n_workers=processes,
+            threads_per_worker=1,
+            processes=True,
+            protocol="tls://",
+            security=Security.temporary(),
+            dashboard_address=None,
+            silence_logs=logging.ERROR,
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client

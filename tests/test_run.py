@@ -154,7 +154,7 @@ def test_a_second_builder_is_told_and_a_dead_one_is_cleared(tmp_path, frames):
 
 
 def test_build_equals_create(tmp_path, monkeypatch):
-    monkeypatch.setattr("radiowidgets.run.CHUNK", 20)
+    monkeypatch.setattr("radiowidgets.run.chunks.CHUNK", 20)
     pixels = noisy_sky().pixels.copy()
     pixels[:, 250:] = np.nan  # frames that tell nothing, in some chunks only
     saved = rw.SkyMap.open(rw.SkyMap.from_array(pixels, name="field").write(tmp_path / "field.fits"))
@@ -169,7 +169,7 @@ def test_build_equals_create(tmp_path, monkeypatch):
 def test_a_build_killed_in_the_middle_goes_on_to_the_same_bytes(tmp_path, saved, monkeypatch):
     script = """
         import os, signal, sys
-        import radiowidgets as rw, radiowidgets.run as module
+        import radiowidgets as rw, radiowidgets.run.chunks as module
         module.CHUNK = 10
         kill_after = int(sys.argv[3])
         original = module.frame_features
@@ -226,7 +226,7 @@ def test_what_a_killed_build_leaves_is_no_obstacle(tmp_path, saved, monkeypatch)
     monkeypatch.undo()
     rw.Run.build(folder, frames, progress=False)
     assert not (folder / "parts").exists()
-    monkeypatch.setattr("radiowidgets.run.frame_features", stop)  # nothing is measured again
+    monkeypatch.setattr("radiowidgets.run.chunks.frame_features", stop)  # nothing is measured again
     assert len(rw.Run.build(folder, rw.cut_windows(saved, size=64), progress=False)) == len(frames)
 
 

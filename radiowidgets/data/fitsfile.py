@@ -5,6 +5,7 @@ mapped or memory is taken: a truncated one by its size, a decompression bomb by 
 """
 
 import contextlib
+import functools
 import gzip
 import hashlib
 import math
@@ -87,6 +88,30 @@ class ImageFile:
     pixels: PixelSource
     fingerprint: str
     notes: list[str]
+
+
+class FilePixels:
+    """The image of a file that is opened when it is read, in whatever process that is."""
+
+    def __init__(
+        self, path: Path, hdu: int | str | None, shape: tuple[int, int], fingerprint: str | None = None
+    ) -> None:
+        self.path = path
+        self.shape = shape
+        self._hdu = hdu
+        self._fingerprint = fingerprint
+
+    def read(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        """See `PixelSource`."""
+        image = _opened(self.path, self._hdu)
+        if image.pixels.shape != self.shape or self._fingerprint not in (None, image.fingerprint):
+            raise MapError(f"{self.path} is another map now; put the one back that was opened.")
+        return image.pixels.read(y0, y1, x0, x1)
+
+
+@functools.lru_cache(maxsize=4)  # a gzipped one is held in memory
+def _opened(path: Path, hdu: int | str | None) -> ImageFile:
+    return open_image(path, hdu)
 
 
 def open_image(path: str | os.PathLike[str], hdu: int | str | None = None) -> ImageFile:

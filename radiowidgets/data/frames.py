@@ -320,6 +320,16 @@ class FrameSet:
             frames.set_noise(*(table[name].to_numpy() for name in NoiseTable._fields))
         return frames
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Of many maps only those of these frames go along where some of them are sent to another process."""
+        state = self.__dict__ | {"_index": None}
+        if self.maps:
+            used, codes = np.unique(self.map_codes, return_inverse=True)
+            names = [self.map_names[code] for code in used]
+            state |= {"map_names": names, "maps": {name: self.maps[name] for name in names}}
+            state["map_codes"] = codes.astype(np.int32)
+        return state
+
     # --------------------------------------------------------------------------------
     # the table
 

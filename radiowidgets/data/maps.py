@@ -14,7 +14,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from radiowidgets.data.cards import card, caught_warnings, shorten
-from radiowidgets.data.fitsfile import BLOCK, join_fingerprint, open_image, sample_positions
+from radiowidgets.data.fitsfile import BLOCK, FilePixels, join_fingerprint, open_image, sample_positions
 from radiowidgets.data.headers import (
     BEAM_SOLID_ANGLE,
     SPEED_OF_LIGHT,
@@ -315,6 +315,29 @@ class SkyMap:
         pixels = self.rows(0, self.shape[0])
         pixels.flags.writeable = False
         return pixels
+
+    def light(self, copied: Path | None = None) -> "SkyMap":
+        """Return this map as it is sent to other processes: its pixels are read there, from the file.
+
+        It has the scale, the beam and the unit of this map, but neither header nor coordinates, which astropy would
+        round on the way.
+
+        Parameters
+        ----------
+        copied : path, optional
+            Where a map that lives in memory was written by `write`.
+        """
+        result = copy.copy(self)
+        if self.path is not None:
+            result._source = FilePixels(
+                self.path, self.hdu, self.shape, self.fingerprint.removesuffix(_CONVERTED)
+            )
+        elif copied is not None:
+            result._source = FilePixels(copied, None, self.shape)
+            result._factor = 1.0
+        result.wcs, result._bare_scale = None, self.pixel_scale
+        result.header, result.notes, result.primary_beam = fits.Header(), [], None
+        return result
 
     def flux_per_pixel(self) -> "SkyMap":
         """Return this map in Jy/pixel, so that the sum over pixels is a flux density.

@@ -30,7 +30,7 @@ from radiowidgets.errors import FrameError, ParameterError, RunError
 from radiowidgets.exchange.pictures import write_cutouts, write_sheet
 from radiowidgets.exchange.regions import format_of, iau_name, write_table
 from radiowidgets.exchange.summary import write_summary
-from radiowidgets.features.frames import FEATURES, fill_features, frame_features
+from radiowidgets.features.frames import FEATURES, frame_features
 from radiowidgets.labels.log import LabelLog
 from radiowidgets.labels.progress import AHEAD, Estimate, Progress, Tally, mix_looks
 from radiowidgets.labels.schema import DEFAULT_SCHEMA, Schema
@@ -41,6 +41,7 @@ from radiowidgets.ranking.explanation import Explainer, Explanation
 from radiowidgets.ranking.folding import fold, measure_focus
 from radiowidgets.ranking.isolation import has_sky, rank, ranking_parts, ranking_values
 from radiowidgets.ranking.neighbours import Neighbours
+from radiowidgets.run.chunks import CHUNK, fingerprint_of, measure
 from radiowidgets.run.columns import COLUMNS, TEXTS, Columns
 from radiowidgets.run.files import (
     FORMAT,
@@ -74,9 +75,7 @@ from radiowidgets.run.outputs import (
 from radiowidgets.run.reranking import Reranking, Shown, first_of, order_of
 
 HIGHEST_INTEREST = 5
-CHUNK = 2048  # frames in one step of a build: belongs to the run, not to the workers
 MANY = 50_000  # frames from which on a pass over the pixels shows its progress
-NOISE = ["background", "rms", "blank_fraction"]
 SEEN = 5.0  # times the noise: what is fainter is no reason to call two frames alike
 TRIED = 256  # frames of an order that are looked through at a time for those that show something new ...
 MOST_TRIED = 16_384  # ... and at most
@@ -184,23 +183,61 @@ class Run:
         path: str | os.PathLike[str],
         frames: FrameSet,
         *,
+        embed: Any = False,
         seed: int = 0,
         parameters: Mapping[str, Any] | None = None,
+        client: Any = None,
         progress: bool = True,
     ) -> "Run":
         """Measure and rank `frames` chunk by chunk into a folder; a build that was stopped goes on where it was.
 
-        The result is the same as that of `create` to the last byte, however often it was stopped.
+        The result is the same as that of `create` to the last byte, however often it was stopped and whoever did the
+        work. Pixels of a few chunks are in memory at a time; of all frames, features and vectors are when they are
+        ranked.
+
+        Parameters
+        ----------
+        path : path
+            The folder; made where it is missing.
+        frames : FrameSet
+            Maps that live in memory only are written into the folder.
+        embed : bool or callable
+            Whether frames are embedded too, and ranked by features and vectors: True is by the encoder that comes
+            with the package; another one needs a `fingerprint`, see `radiowidgets.embed`.
+        seed : int
+            Of the ranking.
+        parameters : mapping, optional
+            Noted in ``run.yaml``.
+        client : dask.distributed.Client, optional
+            Whose workers measure and embed; they open the maps by the same paths or addresses. See
+            `radiowidgets.parallel.workers`.
+        progress : bool
+            Whether a bar is shown.
+
+        Raises
+        ------
+        RunError
+            If the folder holds other frames or was made otherwise, or somebody is writing it now.
+        ClusterError
+            If the workers are gone; what they did is kept.
         """
-        run = cls._start(path, frames, None, None, {**(parameters or {}), "seed": seed})
+        encoder = _encoder(embed)
+        asked = {**(parameters or {}), "seed": seed}
+        if encoder is not None:
+            asked["encoder"] = fingerprint_of(encoder)
+        run = cls._start(path, frames, None, None, asked)
+        if encoder is not None and "encoder" not in run.about["parameters"]:
+            raise RunError(f"{run.path} was made without an embedding; choose another folder.")
         if all((run.path / f"{name}.parquet").exists() for name in ("frames", "features", "scores")):
             return run  # nothing is left to do
         with building(run.path):
-            noise, features = run._measure(progress)
-            frames.set_noise(*(noise[column].to_numpy() for column in noise))
+            found = measure(run.path, frames, encoder, client=client, progress=progress)
+            frames.set_noise(*(found.noise[column].to_numpy() for column in found.noise))
             run._write_frames()
-            run._write_once("features", features, "features.parquet")
-            scores = rank(frames, features=features, seed=seed)
+            run._write_once("features", found.features, "features.parquet")
+            if found.embedding is not None:
+                run._write_embedding(found.embedding)
+            scores = rank(frames, found.embedding, features=found.features, seed=seed)
             run._write_once("scores", scores, "scores.parquet")
             run._write_about(
                 {"ranking": {key: scores.attrs[key] for key in ("method", "seed") if key in scores.attrs}}
@@ -282,6 +319,10 @@ class Run:
             return cls(path, frames, known, annotator)
         run = cls(path, frames, about, annotator)
         with building(run.path):
+            if (path / "run.yaml").exists():  # another builder was faster
+                known = read_about(path)
+                check_same_inputs(path, known, about, frames)
+                return cls(path, frames, known, annotator)
             about["maps"] = {name: keep_map(path, name, sky) for name, sky in frames.maps.items()}
             if not frames.maps:
                 run._write_images()
@@ -1135,30 +1176,6 @@ class Run:
 
     # ------------------------------------------------------------ building
 
-    def _measure(self, progress: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
-        from tqdm.auto import tqdm
-
-        starts = range(0, len(self.frames), CHUNK)
-        folder = self.path / "parts"
-        bar = tqdm(total=len(self.frames), unit="frame", desc="measuring", disable=not progress)
-        parts = []
-        for start in starts:
-            place = folder / f"features-{start:09d}.parquet"
-            chunk = self.frames.select(np.arange(start, min(start + CHUNK, len(self.frames))))
-            if place.exists():
-                part = pd.read_parquet(place)
-            else:
-                part = frame_features(chunk, fill=False).reset_index()
-                for name in NOISE:  # under another name, as a feature may be called the same
-                    part[f"noise {name}"] = getattr(chunk.noise, name)
-                write_whole(place, part.to_parquet(index=False))
-            parts.append(part)
-            bar.update(len(part))
-        bar.close()
-        table = pd.concat(parts, ignore_index=True).set_index("frame_id")
-        noise = table[[f"noise {name}" for name in NOISE]]
-        return noise, fill_features(table.drop(columns=noise.columns))
-
     def _write_frames(self) -> None:
         place = self.path / "frames.parquet"
         if not place.exists():
@@ -1222,6 +1239,14 @@ class Run:
         write_whole(
             self.path / "run.yaml", yaml.safe_dump(self.about, sort_keys=False, allow_unicode=True).encode()
         )
+
+
+def _encoder(embed: Any) -> Any:
+    if embed is not True:
+        return embed or None
+    from radiowidgets.models.shipped import shipped_encoder
+
+    return shipped_encoder()
 
 
 def _separation(ra: float, dec: float, others_ra: np.ndarray, others_dec: np.ndarray) -> np.ndarray:

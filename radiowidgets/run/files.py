@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pandas as pd
 import yaml
 
 import radiowidgets
-from radiowidgets.data.building import build_lock, drafted
+from radiowidgets.data.building import build_lock, clear_drafts, drafted
 from radiowidgets.data.frames import FrameSet
 from radiowidgets.data.maps import SkyMap
 from radiowidgets.errors import RunError
@@ -24,9 +24,16 @@ from radiowidgets.errors import RunError
 FORMAT = 1
 
 
-def building(path: Path) -> AbstractContextManager[None]:
-    """Hold ``build.lock``; a lock whose process on this host is gone is taken over."""
-    return build_lock(path, RunError)
+BUILT = ("run.yaml", "schema.yaml", "frames.parquet", "features.parquet", "scores.parquet")
+ARRAYS = ("pixels.zarr", "embedding.zarr")
+
+
+@contextmanager
+def building(path: Path) -> Iterator[None]:
+    """Hold ``build.lock``; one whose process on this host is gone is taken over, and what it left half done goes."""
+    with build_lock(path, RunError):
+        clear_drafts(path, [*BUILT, *ARRAYS])
+        yield
 
 
 def read_about(path: Path) -> dict[str, Any]:
@@ -101,6 +108,8 @@ def keep_map(path: Path, name: str, sky: SkyMap) -> dict[str, Any]:
     if sky.path is not None:
         return map_entry(path, sky.path, sky.fingerprint, sky.hdu)
     (path / "maps").mkdir(exist_ok=True)
+    for left in (path / "maps").glob(".*"):  # by a builder that was killed while it wrote a map
+        left.unlink()
     place = sky.write(path / "maps" / f"{name}.fits", overwrite=True)
     return map_entry(path, place, SkyMap.open(place, name=name).fingerprint) | {"original": sky.fingerprint}
 
@@ -205,6 +214,12 @@ def write_whole(place: Path, content: bytes) -> None:
     """Write a file whole or not at all, also when the process is killed in between."""
     with drafted(place, RunError) as draft:
         draft.write_bytes(content)
+
+
+def write_array(place: Path, values: np.ndarray) -> None:
+    """Write an array as .npy, whole or not at all."""
+    with drafted(place, RunError) as draft, draft.open("wb") as file:
+        np.save(file, values, allow_pickle=False)
 
 
 def digest(values: np.ndarray) -> bytes:
