@@ -5,6 +5,7 @@ and several people, on one disk or on a shared home folder, cannot corrupt each 
 other's files.
 """
 
+import contextlib
 import errno
 import os
 import re
@@ -163,11 +164,12 @@ class FileStore:
     def _create(self) -> None:
         folders = (self.folder, *self.folder.parents)
         self._unflushed = [self.folder, *(folder.parent for folder in folders if not folder.exists())]
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         path = self.folder / f"{self._slug}-{secrets.token_hex(8)}{SUFFIX}"
         self._own.add(path.name)
         # Others on a team read the labels; only their author adds to them.
         self._descriptor = os.open(path, _FLAGS_APPEND, 0o644)
+        share(path)
         self._close_at_exit = weakref.finalize(self, os.close, self._descriptor)
         self.path = path
         self._torn, self._written = False, []
@@ -324,6 +326,30 @@ class _ReadFile:
         if self.failure:
             problems.append(self.failure)
         return problems
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it; in one that a group shares, they are the group's too."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in reversed(missing):
+        share(place)
+
+
+def share(path: Path) -> None:
+    """Let the group read a new file, or write into a new folder, where the folder above is shared.
+
+    A folder is taken for shared that the group may write and that hands its group on (setgid): else the umask of
+    whoever labels first would keep the others of the team from labelling.
+    """
+    with contextlib.suppress(OSError):  # not ours: its owner decides
+        above, mode = path.parent.stat().st_mode, path.stat().st_mode
+        if not (above & stat.S_ISGID and above & stat.S_IWGRP):
+            return
+        folder = stat.S_ISDIR(mode)
+        path.chmod(stat.S_IMODE(mode) | (stat.S_IRWXG | stat.S_ISGID if folder else stat.S_IRGRP))
+        for place in path.iterdir() if folder else ():
+            share(place)
 
 
 def slug(text: str, limit: int = 32) -> str:

@@ -357,8 +357,10 @@ class Run:
         folder = self.path / "labels"
         if not self._labels_at:
             return LabelLog(folder, annotator=self.annotator, blind=self.blind)
+        # In a run that one may only read, labels on their way to a server wait in the user's own cache.
+        spool = folder if os.access(folder if folder.is_dir() else self.path, os.W_OK) else None
         return LabelLog(
-            self._labels_at, annotator=self.annotator, blind=self.blind, run=self.fingerprint, spool=folder
+            self._labels_at, annotator=self.annotator, blind=self.blind, run=self.fingerprint, spool=spool
         )
 
     @property

@@ -20,6 +20,8 @@ from radiowidgets.data.building import build_lock, clear_drafts, drafted
 from radiowidgets.data.frames import FrameSet
 from radiowidgets.data.maps import SkyMap
 from radiowidgets.errors import RunError
+from radiowidgets.labels.files import describe, share
+from radiowidgets.labels.files import make_folder as make_shared
 
 FORMAT = 1
 
@@ -39,12 +41,16 @@ def building(path: Path) -> Iterator[None]:
 def read_about(path: Path) -> dict[str, Any]:
     """Return ``run.yaml``, checked."""
     place = path / "run.yaml"
-    if not place.exists():
-        raise RunError(
-            f"{path} is no run folder: it has no run.yaml. Make one with Run.create or 'radiowidgets rank'."
-        )
     try:
         about = yaml.safe_load(place.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise RunError(
+            f"{path} is no run folder: it has no run.yaml. Make one with Run.create or 'radiowidgets rank'."
+        ) from error
+    except OSError as error:
+        raise RunError(
+            f"{place} cannot be read ({describe(error)}); ask the owner of the folder for the right to read it."
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RunError(f"{place} is not readable YAML; restore it from a copy.") from error
     sections = {"frames": dict, "maps": dict, "parameters": dict}
@@ -77,7 +83,7 @@ def make_folder(path: Path) -> None:
         if others:
             raise RunError(f"{path} holds other things ({others[0]}, ...) and no run; choose another folder.")
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_shared(path)
     except OSError as error:
         raise RunError(
             f"Cannot make the run folder {path}: {error.strerror}. Choose one that you may write."
@@ -107,10 +113,11 @@ def keep_map(path: Path, name: str, sky: SkyMap) -> dict[str, Any]:
     """Return the entry of a map in ``run.yaml``; one that lives in memory only is written into the run."""
     if sky.path is not None:
         return map_entry(path, sky.path, sky.fingerprint, sky.hdu)
-    (path / "maps").mkdir(exist_ok=True)
+    make_shared(path / "maps")
     for left in (path / "maps").glob(".*"):  # by a builder that was killed while it wrote a map
         left.unlink()
     place = sky.write(path / "maps" / f"{name}.fits", overwrite=True)
+    share(place)
     return map_entry(path, place, SkyMap.open(place, name=name).fingerprint) | {"original": sky.fingerprint}
 
 
