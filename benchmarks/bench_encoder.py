@@ -132,6 +132,7 @@ def representations(frames: rw.FrameSet) -> dict[str, np.ndarray]:
     features = fill_features(comparable_features(rw.frame_features(frames)))
     return {
         "shipped encoder": embed(frames, cache=False),
+        "shipped, 8 turns": embed(frames, cache=False, turns=8),
         "random weights": embed(frames, random_encoder(), cache=False),
         "frame features": features.to_numpy(float),
         "PCA of both looks": PCA(64, random_state=0).fit_transform(looks),

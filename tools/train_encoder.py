@@ -3,7 +3,8 @@
 It starts from the shipped one, which was trained on fewer kinds of mock objects, or from nothing with --from-nothing,
 and goes on where it was stopped. --ship writes it beside the shipped one, which stays until `shipped.NAME` says other.
 Nothing but this package goes in; scores on real data are measured afterwards, by benchmarks/bench_encoder.py. With
---ablate it trains small variants from nothing instead, at one budget, and prints what mock frames say of each.
+--ablate it trains small variants from nothing instead, at one budget, and prints what mock frames say of each. With
+--settle the encoder learns what the shipped one makes of an object on average, over eight orientations and both takes.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -20,6 +21,7 @@ import keras
 import numpy as np
 import yaml
 
+from radiowidgets.latent.embedding import turned
 from radiowidgets.models.encoders import small, two_looks
 from radiowidgets.models.inputs import CHANNELS, LOOKS, SIZE
 from radiowidgets.models.mockframes import (
@@ -50,6 +52,8 @@ RECIPE = Recipe(
     dtype="mixed_bfloat16",  # 1.4 times as fast on CPUs that know it; weights stay float32
 )  # fmt: skip
 FROM_NOTHING = RECIPE.but(epochs=6, rate=2e-3)
+SETTLING = RECIPE.but(method="settled", batch_size=64, epochs=4, rate=1e-3, options={})
+SETTLED = 24_000  # frames
 
 ABLATION_FRAMES, ABLATION_EPOCHS = 6000, 2
 
@@ -130,6 +134,80 @@ def earlier_weights() -> list[np.ndarray]:
     earlier = shipped_network(WIDTHS, START_AXES)
     earlier.load_weights(START)
     return earlier.get_weights()[:-2]
+
+
+class Settled(keras.Model):
+    """A network that learns vectors (n, takes, d) of looks (n, takes, 2, h, w, channels), by squared errors."""
+
+    def __init__(self, encoder: keras.Model) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.total_steps = 0
+        self.built = True
+
+    def call(self, looks: Any, training: bool = False) -> Any:
+        """Return the vectors of all takes, one after the other."""
+        return self.encoder(keras.ops.reshape(looks, (-1, *looks.shape[2:])), training=training)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Return the mean squared error."""
+        del x, sample_weight, training
+        return keras.ops.mean(keras.ops.square(keras.ops.reshape(y, (-1, y.shape[-1])) - y_pred))
+
+
+def mean_vectors(folder: Path, looks: np.ndarray, kinds: np.ndarray) -> np.ndarray:
+    """Return what the shipped encoder makes of each object (n, takes, d), the mean over its orientations and takes.
+
+    Takes of empty fields have nothing in common: each has its own mean.
+    """
+    file = folder / f"settled-{len(looks)}.npy"
+    if not file.exists():
+        network = shipped_network(WIDTHS, START_AXES)
+        network.load_weights(START)
+        out = np.zeros((len(looks), TAKES, START_AXES), np.float32)
+        for first in range(0, len(looks), 128):
+            batch = looks[first : first + 128].astype(np.float32) / 255
+            for one in turned(batch, 8):
+                flat = one.reshape(-1, *batch.shape[2:])
+                found = np.asarray(network.predict_on_batch(flat))
+                out[first : first + 128] += found.reshape(len(batch), TAKES, -1) / 8
+        object_there = kinds != KINDS.index(FIELD)
+        out[object_there] = out[object_there].mean(1, keepdims=True)
+        np.save(file, out)
+    return np.load(file)
+
+
+def settle(folder: Path, name: str) -> keras.Model:
+    """Train the shipped encoder to give each take what `mean_vectors` gives its object; return it, in float32."""
+    looks, labels = frames_of(folder, "train", MADE, SEED)
+    looks, kinds = looks[:SETTLED], labels[:SETTLED, 0].astype(int)
+    wanted = mean_vectors(folder, looks, kinds)
+    earlier = shipped_network(WIDTHS, START_AXES)
+    earlier.load_weights(START)
+    encoder = two_looks(small(len(CHANNELS), widths=WIDTHS, seed=SEED, dtype=RECIPE.dtype), SIZE)
+    axes = keras.layers.Dense(START_AXES, dtype="float32", name="axes")
+    network = keras.Model(encoder.input, axes(encoder.output))
+    network.set_weights(earlier.get_weights())
+    losses = train(
+        Settled(network),
+        Turned(np.asarray(looks), SEED),
+        SETTLING,
+        folder / name,
+        labels=wanted,
+        seed=SEED,
+        verbose=2,
+    )
+    print(f"losses {losses}")
+    earlier.set_weights(network.get_weights())
+    earlier.save_weights(folder / name / "encoder.weights.h5")
+    return earlier
 
 
 def ship(
@@ -336,6 +414,7 @@ def main() -> None:
         help="weight of what the mocks know",
     )
     parser.add_argument("--ablate", nargs="*", choices=list(VARIANTS), help="train variants; none named: all")
+    parser.add_argument("--settle", action="store_true", help="train the shipped one towards its own means")
     parser.add_argument("--ship", action="store_true", help="write weights and card into the package")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -343,6 +422,12 @@ def main() -> None:
     frames_of(options.folder, "validation", 3000, 900, 0.0, NOISY)
     frames_of(options.folder, "pictures", 2000, 902, 1.0)
     frames_of(options.folder, "axes", 4000, 901)
+    if options.settle:
+        network = settle(options.folder, options.name)
+        truth = [np.load(options.folder / f"validation-{what}.npy") for what in ("kinds", "rms", "traits")]
+        frames, pictures = (vectors_of(network, options.folder, name) for name in ("validation", "pictures"))
+        print(mock_scores(frames, *truth) | pictures_score(options.folder, frames, pictures))
+        return
     if options.ablate is not None:
         ablate(options.folder, options.ablate or list(VARIANTS))
         return

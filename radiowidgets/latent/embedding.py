@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from radiowidgets.data.building import drafted
-from radiowidgets.errors import ParameterError, RadioWidgetsError
+from radiowidgets.errors import ParameterError, RadioWidgetsError, check_one_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 CHUNK = 2048  # frames that are prepared, embedded and kept together: belongs to the cache, not to the machine
 BATCH = 256
+TURNS = (1, 4, 8)
 
 
 def embed(
@@ -31,6 +32,7 @@ def embed(
     *,
     size: int = 64,
     batch_size: int = BATCH,
+    turns: int = 1,
     cache: str | os.PathLike[str] | bool = True,
     progress: str | Progress | None = None,
 ) -> NDArray[np.float32]:
@@ -47,6 +49,9 @@ def embed(
         Of the frames that a plain callable gets.
     batch_size : int
         Frames in a call of the encoder.
+    turns : int
+        1, or the mean of what the encoder makes of a frame turned by quarters (4), and mirrored too (8): the sky has
+        no up and down. It takes as many times as long, and tells real sources apart better.
     cache : path or bool
         Where results are kept, if the encoder has a `fingerprint`, a text that tells it from all others: each chunk
         of 2,048 frames by the content of its frames and that text, so that what was stopped goes on. True: the
@@ -61,7 +66,8 @@ def embed(
     Raises
     ------
     ParameterError
-        If there are no frames, or the encoder does not return finite numbers, one row a frame.
+        If there are no frames, `turns` is another number, or the encoder does not return finite numbers, one row a
+        frame.
     MissingExtraError
         If Keras is not there for the encoder that comes with the package.
 
@@ -78,11 +84,12 @@ def embed(
         )
     if batch_size < 1:
         raise ParameterError(f"batch_size is {batch_size!r}; give a whole number from 1, usually {BATCH}.")
+    check_one_of("turns", turns, TURNS)
     if encoder is None:
         from radiowidgets.models.shipped import shipped_encoder
 
         encoder = shipped_encoder()
-    folder = _folder(encoder, size, cache)
+    folder = _folder(encoder, size, turns, cache)
     parts = [np.arange(start, min(start + CHUNK, len(frames))) for start in range(0, len(frames), CHUNK)]
 
     def work(indices: NDArray[Any]) -> NDArray[np.float32]:
@@ -91,7 +98,7 @@ def embed(
         known = None if place is None else _recall(place, len(part))
         if known is not None:
             return known
-        vectors = _embed_chunk(part, encoder, size, batch_size)
+        vectors = _embed_chunk(part, encoder, size, batch_size, turns)
         if place is not None:
             keep_array(place, vectors)
         return vectors
@@ -108,18 +115,35 @@ def embed(
 
 
 def _embed_chunk(
-    frames: FrameSet, encoder: Callable[[Any], Any], size: int, batch_size: int
+    frames: FrameSet, encoder: Callable[[Any], Any], size: int, batch_size: int, turns: int
 ) -> NDArray[np.float32]:
     prepare = getattr(encoder, "prepare", None)
     inputs = frames.network_input(size) if prepare is None else prepare(frames)
     batches = [inputs[start : start + batch_size] for start in range(0, len(frames), batch_size)]
-    vectors = [_checked(encoder(batch), len(batch)) for batch in batches]
+    vectors = [
+        np.mean([_checked(encoder(one), len(batch)) for one in turned(batch, turns)], axis=0)
+        for batch in batches
+    ]
     if len({part.shape[1] for part in vectors}) > 1:
         raise ParameterError(
             f"the encoder returned vectors of {sorted({v.shape[1] for v in vectors})} numbers; "
             "they must be of one width."
         )
     return np.concatenate(vectors)
+
+
+def turned(batch: NDArray[Any], turns: int) -> Iterator[NDArray[Any]]:
+    """Yield a batch (n, ..., height, width, channels) as it is, turned by quarters (4), and mirrored too (8)."""
+    if turns == 1:
+        yield batch
+        return
+    if batch.ndim < 4:
+        raise ParameterError(
+            f"turns is {turns}, but the encoder prepares arrays of shape {batch.shape[1:]}, which cannot be turned."
+        )
+    for mirror in (1, -1)[: 1 + turns // 8]:
+        for quarters in range(min(turns, 4)):
+            yield np.ascontiguousarray(np.rot90(batch, quarters, axes=(-3, -2))[..., ::mirror, :])
 
 
 def _checked(result: Any, count: int) -> NDArray[np.float32]:
@@ -143,7 +167,7 @@ def _checked(result: Any, count: int) -> NDArray[np.float32]:
 # the cache
 
 
-def _folder(encoder: Any, size: int, cache: str | os.PathLike[str] | bool) -> Path | None:
+def _folder(encoder: Any, size: int, turns: int, cache: str | os.PathLike[str] | bool) -> Path | None:
     """Return where vectors of this encoder are kept, or None."""
     fingerprint = getattr(encoder, "fingerprint", None)
     if cache is False or not isinstance(fingerprint, str) or not fingerprint:
@@ -155,7 +179,9 @@ def _folder(encoder: Any, size: int, cache: str | os.PathLike[str] | bool) -> Pa
     else:
         root = Path(cache)
     # It may hold anything; a folder's name may not.
-    about = f"{fingerprint}-{0 if hasattr(encoder, 'prepare') else size}"
+    about = f"{fingerprint}-{0 if hasattr(encoder, 'prepare') else size}" + (
+        f"-{turns} turns" if turns > 1 else ""
+    )
     return root / hashlib.sha256(about.encode()).hexdigest()[:20]
 
 

@@ -110,3 +110,28 @@ def test_no_frames_and_no_batches_are_told(frames):
         embed(rw.FrameSet.from_images([]), Counting())
     with pytest.raises(ParameterError, match="batch_size is 0"):
         embed(frames, Counting(), batch_size=0)
+
+
+def test_turns_make_the_embedding_blind_to_how_a_frame_lies(tmp_path):
+    images = np.random.default_rng(0).random((3, 16, 16)).astype(np.float32)
+    lying = [np.rot90(image)[::-1] for image in images]
+
+    def corner(batch):
+        return batch[:, :4, :6].mean(axis=(1, 2))
+
+    def both(turns):
+        return [
+            embed(rw.FrameSet.from_images(list(some)), corner, size=16, turns=turns)
+            for some in (images, lying)
+        ]
+
+    one, other = both(1)
+    assert np.abs(one - other).max() > 0.01
+    np.testing.assert_allclose(*both(8), rtol=1e-5)
+    known = Counting()
+    embed(rw.FrameSet.from_images(list(images)), known, cache=tmp_path, turns=4)
+    assert known.seen == 12, "each frame four times"
+    embed(rw.FrameSet.from_images(list(images)), known, cache=tmp_path)
+    assert known.seen == 15, "other turns are another embedding"
+    with pytest.raises(ParameterError, match="turns"):
+        embed(rw.FrameSet.from_images(list(images)), corner, turns=3)
