@@ -15,6 +15,7 @@ from radiowidgets.errors import DataError, MapError, ParameterError, RadioWidget
 EXAMPLES = """\
 examples:
   radiowidgets rank field.fits -o runs/field        rank the frames of a map
+  radiowidgets rank tiles/*.fits -o runs/survey --embed --processes 8
   radiowidgets review runs/field                    look, rate and tag them in JupyterLab
   radiowidgets classify field.fits --catalogue sources.csv --model models/seven --band 12um=w3.fits -o runs/classes
   radiowidgets export runs/field --format ds9 -o peculiar.reg --min-interest 4
@@ -22,6 +23,7 @@ examples:
 """
 # As in radiowidgets.exchange.regions.FORMATS, which takes a second to import.
 EXPORTS = ["csv", "parquet", "votable", "ds9", "moc", "cutouts", "sheet", "summary", "report", "astronomaly"]
+LARGE = 100_000  # frames from which on all cores are used, each by a process
 # JupyterLab asks nothing of the network and shows no news.
 QUIET_LAB = ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
 
@@ -45,7 +47,10 @@ def build_parser() -> argparse.ArgumentParser:
         "A run that was stopped goes on when the same command is given again.",
     )
     ranking.add_argument(
-        "maps", nargs="+", metavar="MAP.fits", help="maps to rank together (.fits, .fits.gz, .fits.fz)"
+        "maps",
+        nargs="+",
+        metavar="MAP.fits",
+        help="maps to rank together (.fits, .fits.gz, .fits.fz), or addresses of plain FITS files (https://, s3://)",
     )
     ranking.add_argument("-o", "--output", required=True, metavar="RUN", help="the run folder to write")
     ranking.add_argument("--size", type=int, default=256, help="side of a frame in pixels (default 256)")
@@ -53,6 +58,22 @@ def build_parser() -> argparse.ArgumentParser:
         "--step", type=int, help="distance between frames in pixels (default: half of the size)"
     )
     ranking.add_argument("--seed", type=int, default=0, help="seed of the ranking (default 0)")
+    ranking.add_argument(
+        "--embed",
+        action="store_true",
+        help="embed the frames too, by the encoder of the package, and rank by both",
+    )
+    ranking.add_argument(
+        "--processes",
+        type=int,
+        metavar="N",
+        help=f"processes of this machine (default: 1; one a core from {LARGE:,} frames on); the result is the same",
+    )
+    ranking.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="of a Dask scheduler whose workers see the maps too, tcp://HOST:PORT",
+    )
     ranking.add_argument(
         "--skip-unreadable", action="store_true", help="name maps that cannot be read, rank the rest"
     )
@@ -238,6 +259,7 @@ def rank_maps(options: argparse.Namespace) -> None:
     """Rank maps into a run folder."""
     from radiowidgets.data.frames import cut_windows
     from radiowidgets.data.maps import SkyMap
+    from radiowidgets.parallel import available_cores, can_cluster, workers
     from radiowidgets.run import Run
 
     skies, unread = [], []
@@ -257,10 +279,20 @@ def rank_maps(options: argparse.Namespace) -> None:
                 print(f"{sky.name}: {note}", file=sys.stderr)
     step = options.step if options.step is not None else max(1, options.size // 2)
     frames = cut_windows(skies, size=options.size, step=step)
-    parameters = {"size": options.size, "step": step}
-    run = Run.build(
-        options.output, frames, seed=options.seed, parameters=parameters, progress=not options.quiet
-    )
+    processes = options.processes
+    if processes is None and options.scheduler is None and len(frames) >= LARGE and can_cluster():
+        processes = available_cores()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow tells of itself helps nobody here
+    with workers(processes, options.scheduler) as client:
+        run = Run.build(
+            options.output,
+            frames,
+            embed=options.embed,
+            seed=options.seed,
+            parameters={"size": options.size, "step": step},
+            client=client,
+            progress=not options.quiet,
+        )
     if not options.quiet:
         print(f"{len(run)} frames ranked by {run.about['ranking']['method']}; the first five:")
         top = run.table().nsmallest(5, "rank")[["rank", "score", "frame_id", "ra", "dec"]]

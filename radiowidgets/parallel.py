@@ -233,6 +233,7 @@ def _start(processes: int) -> Iterator[Any]:
             security=Security.temporary(),
             dashboard_address=None,
             silence_logs=logging.ERROR,
+            env={f"TF_NUM_{which}_THREADS": "1" for which in ("INTRAOP", "INTEROP")},
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):

@@ -48,6 +48,7 @@ class ShippedEncoder:
                 f"{weights.name} was trained on input {self.card['input']}, not {INPUT}; "
                 "install radiowidgets again."
             )
+        self._made_of = (weights, card)
         digest = hashlib.sha256(weights.read_bytes()).hexdigest()
         self.fingerprint = f"{weights.name}-{digest[:24]}-input{self.card['input']}"
 
@@ -60,6 +61,12 @@ class ShippedEncoder:
         batch = looks.astype(np.float32) / np.float32(255)
         return np.asarray(self.model.predict_on_batch(batch), dtype=np.float32)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process the network is loaded once, not for every chunk of frames that comes there."""
+        if self is shipped_encoder():  # which may be installed elsewhere there
+            return shipped_encoder, ()
+        return _loaded, self._made_of
+
     @cached_property
     def model(self) -> keras.Model:
         """The network, from float looks in [0, 1]."""
@@ -68,10 +75,14 @@ class ShippedEncoder:
         return model
 
 
-@cache
 def shipped_encoder() -> ShippedEncoder:
     """Return the encoder that comes with the package."""
-    return ShippedEncoder(WEIGHTS / f"{NAME}.weights.h5", WEIGHTS / f"{NAME}.yaml")
+    return _loaded(WEIGHTS / f"{NAME}.weights.h5", WEIGHTS / f"{NAME}.yaml")
+
+
+@cache
+def _loaded(weights: Path, card: Path) -> ShippedEncoder:
+    return ShippedEncoder(weights, card)
 
 
 def shipped_network(widths: tuple[int, ...], dimensions: int) -> keras.Model:
