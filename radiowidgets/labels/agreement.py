@@ -1,9 +1,11 @@
 """Where annotators agree and where they do not: measures, a table of each, and one label out of many.
 
 All functions take the table of a log, `LabelLog.table`: one row a frame and annotator. A person who gave a frame a
-rating, a tag or a note has looked at it, so that a tag which is not there was not put on.
+rating, a tag or a note has looked at it, so that a tag which is not there was not put on; also one who took everything
+off again, but not one who undid it. Whoever tagged a frame UNSURE abstains from the tags that they did not put on.
 """
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -11,6 +13,7 @@ import pandas as pd
 
 from radiowidgets.errors import ParameterError, check_one_of
 
+UNSURE = "UNSURE"  # the tag of a frame about which its reviewer could not decide
 RULES = ("majority", "unanimous", "expert", "median")
 WEIGHTS = ("nominal", "linear", "quadratic")
 LEVELS = ("nominal", "ordinal", "interval")
@@ -111,7 +114,7 @@ def _apart(values: np.ndarray, total: np.ndarray, level: str) -> np.ndarray:
 
 
 def answers(table: pd.DataFrame, about: str = "interest") -> pd.DataFrame:
-    """Return one row an annotator and one column a frame: a rating, or whether a tag is on; NaN = not looked at.
+    """Return one row an annotator and one column a frame: a rating, or whether a tag is on; NaN = no answer.
 
     Parameters
     ----------
@@ -120,13 +123,41 @@ def answers(table: pd.DataFrame, about: str = "interest") -> pd.DataFrame:
     about : str
         'interest', or a tag.
     """
-    _check(table)
-    said = table.pivot(
-        index="annotator", columns="frame_id", values="interest" if about == "interest" else "tags"
-    )
-    if about == "interest":
-        return said.astype(float)
-    return said.map(lambda tags: float(about in tags) if isinstance(tags, list) else np.nan).astype(float)
+    said = _Said(table)
+    return pd.DataFrame(said.about(about), index=said.who, columns=said.frames)
+
+
+class _Said:
+    """The answers of a table as arrays, (annotators, frames)."""
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        missing = [name for name in ("frame_id", "annotator", "interest", "tags") if name not in table]
+        if missing:
+            raise ParameterError(
+                f"the table has no column {missing[0]!r}; give the table of a log, run.labels.table()."
+            )
+        twice = table.duplicated(["frame_id", "annotator"])
+        if twice.any():
+            frame_id, who = table.loc[twice, ["frame_id", "annotator"]].iloc[0]
+            raise ParameterError(f"{who!r} is there twice on frame {frame_id!r}; give the table of one log.")
+        self._row, self.who = pd.factorize(table["annotator"].astype(object), sort=True)
+        self._column, self.frames = pd.factorize(table["frame_id"].astype(object), sort=True)
+        self._interest = table["interest"].astype("Float64").to_numpy(float, na_value=np.nan)
+        tags = table["tags"].reset_index(drop=True).explode().dropna()
+        self._on = {str(name): rows.index.to_numpy() for name, rows in tags.groupby(tags)}
+        self.tags = [name for name in self._on if name != UNSURE]
+
+    def about(self, name: str) -> np.ndarray:
+        """Return the ratings, or whether a tag is on; NaN = no answer."""
+        if name == "interest":
+            values = self._interest
+        else:
+            values = np.zeros(len(self._row))
+            values[self._on.get(UNSURE, [])] = np.nan if name != UNSURE else 0.0
+            values[self._on.get(name, [])] = 1.0
+        said = np.full((len(self.who), len(self.frames)), np.nan)
+        said[self._row, self._column] = values
+        return said
 
 
 def agreement(table: pd.DataFrame) -> pd.DataFrame:
@@ -139,22 +170,19 @@ def agreement(table: pd.DataFrame) -> pd.DataFrame:
         same), kappa (Cohen's, the mean over pairs of annotators; quadratic weights for the interest), alpha
         (Krippendorff's, ordinal for the interest).
     """
-    _check(table)
-    tags = sorted({tag for some in table["tags"] for tag in some})
+    known = _Said(table)
     rows = {}
-    for about in ["interest", *tags]:
-        said = answers(table, about).to_numpy()
+    for about in ["interest", *known.tags]:
+        said = known.about(about)
         weights, level = ("quadratic", "ordinal") if about == "interest" else ("nominal", "nominal")
         pairs = [(one, other) for one, other in combinations(said, 2)]
         both = [np.isfinite(one) & np.isfinite(other) for one, other in pairs]
         same = sum(int((one[ok] == other[ok]).sum()) for (one, other), ok in zip(pairs, both, strict=True))
         compared = sum(int(ok.sum()) for ok in both)
-        kappas = [cohen_kappa(one, other, weights) for one, other in pairs]
-        known = [kappa for kappa in kappas if np.isfinite(kappa)]
         rows[about] = {
             "frames": int((np.isfinite(said).sum(axis=0) >= 2).sum()),
             "same": same / compared if compared else np.nan,
-            "kappa": float(np.mean(known)) if known else np.nan,
+            "kappa": _mean([cohen_kappa(one, other, weights) for one, other in pairs]),
             "alpha": krippendorff_alpha(said, level),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
@@ -166,27 +194,32 @@ def annotators(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Indexed by annotator: frames, rated, mean_interest, tags (a frame), shared (frames that others rated too),
-        difference (mean of own rating less the others' mean), kappa (quadratic, the mean over the others).
+        Indexed by annotator: frames, rated, mean_interest, tags (a frame), unsure (frames), shared (frames that others
+        labelled too), difference (mean of own rating less the others' mean), kappa (of ratings, quadratic, the mean
+        over the others), tag_kappa (the mean over the others and the tags).
     """
-    _check(table)
-    ratings = answers(table)
+    known = _Said(table)
+    ratings = known.about("interest")
+    by_tag = [known.about(tag) for tag in known.tags]
+    labelled = np.isfinite(known.about(UNSURE))
     rows = {}
-    for who, own in ratings.iterrows():
-        others = ratings.drop(index=who)
-        mean = others.mean(axis=0)
-        shared = own.notna() & mean.notna()
-        kappas = [cohen_kappa(own.to_numpy(), other, "quadratic") for other in others.to_numpy()]
-        known = [kappa for kappa in kappas if np.isfinite(kappa)]
-        mine = table[table["annotator"] == who]
+    for k, who in enumerate(known.who):
+        own, others = ratings[k], np.delete(ratings, k, axis=0)
+        count = np.isfinite(others).sum(axis=0)
+        both = np.isfinite(own) & (count > 0)
+        mean = np.nansum(others, axis=0) / np.maximum(count, 1)
         rows[who] = {
-            "frames": len(mine),
-            "rated": int(own.notna().sum()),
-            "mean_interest": float(own.mean()),
-            "tags": float(mine["tags"].map(len).mean()),
-            "shared": int(shared.sum()),
-            "difference": float((own - mean)[shared].mean()) if shared.any() else np.nan,
-            "kappa": float(np.mean(known)) if known else np.nan,
+            "frames": int(labelled[k].sum()),
+            "rated": int(np.isfinite(own).sum()),
+            "mean_interest": _mean(own),
+            "tags": float(sum(np.nansum(said[k]) for said in by_tag) / labelled[k].sum()),
+            "unsure": int(np.nansum(known.about(UNSURE)[k])),
+            "shared": int((labelled[k] & (labelled.sum(axis=0) > 1)).sum()),
+            "difference": _mean((own - mean)[both]),
+            "kappa": _mean([cohen_kappa(own, other, "quadratic") for other in others]),
+            "tag_kappa": _mean(
+                [cohen_kappa(said[k], other) for said in by_tag for other in np.delete(said, k, axis=0)]
+            ),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("annotator")
 
@@ -206,27 +239,31 @@ def disputes(table: pd.DataFrame, least: float = 2.0) -> pd.DataFrame:
         Indexed by frame_id: annotators (number), lowest, highest (interest), apart (their difference), tags (those in
         dispute), settled (tags that all put on).
     """
-    _check(table)
-    several = table[table.groupby("frame_id")["annotator"].transform("size") > 1]
-    rows = {}
-    for frame_id, said in several.groupby("frame_id"):
-        sets = [set(tags) for tags in said["tags"]]
-        shared = set.intersection(*sets)
-        rated = said["interest"].dropna().astype(float)
-        low, high = (rated.min(), rated.max()) if len(rated) else (np.nan, np.nan)
-        rows[frame_id] = {
-            "annotators": len(said),
+    known = _Said(table)
+    ratings = known.about("interest")
+    rated = np.isfinite(ratings)
+    low = np.where(rated, ratings, np.inf).min(axis=0, initial=np.inf)
+    high = np.where(rated, ratings, -np.inf).max(axis=0, initial=-np.inf)
+    low, high = np.where(rated.any(axis=0), (low, high), np.nan)
+    divided, settled = {}, {}
+    for tag in known.tags:
+        said = known.about(tag)
+        on, off = (said == 1).any(axis=0), (said == 0).any(axis=0)
+        divided[tag], settled[tag] = on & off, on & ~off
+    found = pd.DataFrame(
+        {
+            "annotators": np.isfinite(known.about(UNSURE)).sum(axis=0),
             "lowest": low,
             "highest": high,
-            "apart": high - low if len(rated) > 1 else 0.0,
-            "tags": sorted(set.union(*sets) - shared),
-            "settled": sorted(shared),
+            "apart": np.where(rated.sum(axis=0) > 1, high - low, 0.0),
+            "tags": _names(divided, len(known.frames)),
+            "settled": _names(settled, len(known.frames)),
         }
-    columns = ["annotators", "lowest", "highest", "apart", "tags", "settled"]
-    found = pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("frame_id")
-    found = found[(found["apart"] >= least) | (found["tags"].map(len) > 0)]
-    worst = np.lexsort((-found["tags"].map(len).to_numpy(int), -found["apart"].to_numpy(float)))
-    return found.iloc[worst]
+    ).set_axis(pd.Index(known.frames, name="frame_id"))
+    count = found["tags"].map(len).to_numpy(int)
+    apart = found["apart"].to_numpy(float)
+    worst = np.lexsort((-count, -apart))
+    return found.iloc[worst[((apart >= least) | (count > 0))[worst]]]
 
 
 def consensus(table: pd.DataFrame, rule: str = "majority", *, expert: str | None = None) -> pd.DataFrame:
@@ -238,7 +275,8 @@ def consensus(table: pd.DataFrame, rule: str = "majority", *, expert: str | None
         `LabelLog.table`.
     rule : {'majority', 'unanimous', 'median', 'expert'}
         What more than half of the raters gave; what all gave; the median rating (and tags by majority); or what the
-        expert said, and the majority where the expert did not label. Whoever labelled a frame votes on all its tags.
+        expert said, and the majority where the expert said nothing: of the interest where the expert did not rate, of
+        a tag where the expert did not label or abstains. Whoever labelled a frame votes on all its tags.
     expert : str, optional
         Annotator of the rule 'expert'.
 
@@ -249,48 +287,62 @@ def consensus(table: pd.DataFrame, rule: str = "majority", *, expert: str | None
         (whether the rule gave an interest, or none was rated, and no tag is held by some but too few).
     """
     check_one_of("rule", rule, RULES)
-    _check(table)
-    if rule == "expert":
-        known = sorted(table["annotator"].unique())
-        if expert not in known:
-            raise ParameterError(
-                f"expert is {expert!r}; give one of the annotators: {', '.join(known) or 'none yet'}."
-            )
-        by_all = consensus(table, "majority")
-        theirs = consensus(table[table["annotator"] == expert], "majority")
-        mixed = pd.concat([theirs, by_all.drop(index=theirs.index)]).sort_index()
-        return mixed.assign(annotators=by_all["annotators"].sort_index())
-    rows = {frame_id: _settle(said, rule) for frame_id, said in table.groupby("frame_id")}
-    columns = ["interest", "tags", "annotators", "settled"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("frame_id")
+    known = _Said(table)
+    if rule == "expert" and expert not in known.who:
+        names = ", ".join(known.who) or "none yet"
+        raise ParameterError(f"expert is {expert!r}; give one of the annotators: {names}.")
+    wins = list(known.who).index(expert) if rule == "expert" else None
+    interest, open_ = _consensus_interest(known.about("interest"), rule, wins)
+    put = {}
+    for tag in known.tags:
+        said = known.about(tag)
+        on, voters = (said == 1).sum(axis=0), np.isfinite(said).sum(axis=0)
+        needed = voters if rule == "unanimous" else voters // 2 + 1
+        put[tag] = (on >= needed) & (voters > 0)
+        halved = (on < needed) & (on > voters - needed)  # neither on nor off by the rule
+        if wins is not None:
+            speaks = np.isfinite(said[wins])
+            put[tag] = np.where(speaks, said[wins] == 1, put[tag])
+            halved &= ~speaks
+        open_ |= halved
+    return pd.DataFrame(
+        {
+            "interest": interest,
+            "tags": _names(put, len(known.frames)),
+            "annotators": np.isfinite(known.about(UNSURE)).sum(axis=0),
+            "settled": ~open_,
+        }
+    ).set_axis(pd.Index(known.frames, name="frame_id"))
 
 
-def _settle(said: pd.DataFrame, rule: str) -> dict[str, object]:
-    voters = len(said)
-    votes = said["tags"].explode().dropna().value_counts()
-    needed = voters if rule == "unanimous" else voters // 2 + 1
-    rated = said["interest"].dropna().astype(float)
-    interest = np.nan
-    if len(rated):
-        counts = rated.value_counts()
-        enough = len(rated) if rule == "unanimous" else len(rated) // 2 + 1
-        if rule == "median":
-            interest = float(rated.median())
-        elif counts.iloc[0] >= enough:
-            interest = float(counts.index[0])
-    halved = votes[(votes < needed) & (votes > voters - needed)]  # neither on nor off by the rule
-    settled = (np.isfinite(interest) or not len(rated)) and not len(halved)
-    return {
-        "interest": interest,
-        "tags": sorted(votes.index[votes >= needed]),
-        "annotators": voters,
-        "settled": bool(settled),
-    }
+def _consensus_interest(ratings: np.ndarray, rule: str, wins: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rating of each frame by a rule, NaN where it gives none, and whether some rated it in vain."""
+    rated = np.isfinite(ratings)
+    count = rated.sum(axis=0)
+    if rule == "median":
+        found = np.full(len(count), np.nan)
+        found[count > 0] = np.nanmedian(ratings[:, count > 0], axis=0)
+    else:
+        values = np.unique(ratings[rated])
+        votes = np.stack([np.zeros_like(count), *((ratings == value).sum(axis=0) for value in values)])
+        most = votes.argmax(axis=0)
+        enough = votes.max(axis=0) >= (count if rule == "unanimous" else count // 2 + 1)
+        found = np.where(enough & (count > 0), np.r_[np.nan, values][most], np.nan)
+    if wins is not None:
+        found = np.where(rated[wins], ratings[wins], found)
+    return found, (count > 0) & ~np.isfinite(found)
 
 
-def _check(table: pd.DataFrame) -> None:
-    missing = [name for name in ("frame_id", "annotator", "interest", "tags") if name not in table]
-    if missing:
-        raise ParameterError(
-            f"the table has no column {missing[0]!r}; give the table of a log, run.labels.table()."
-        )
+def _names(masks: dict[str, np.ndarray], count: int) -> pd.Series:
+    """Return for each frame the sorted names of those that hold for it."""
+    names: list[list[str]] = [[] for _ in range(count)]
+    for name in sorted(masks):
+        for frame in np.flatnonzero(masks[name]):
+            names[frame].append(name)
+    return pd.Series(names, dtype=object)
+
+
+def _mean(values: Sequence[float] | np.ndarray) -> float:
+    """Return the mean of the finite ones, NaN where there are none."""
+    finite = [value for value in values if np.isfinite(value)]
+    return float(np.mean(finite)) if finite else float("nan")
