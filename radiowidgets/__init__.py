@@ -23,6 +23,7 @@ _HOMES = {
     "cut_sources": "data.cutouts",
     "simulate": "data.simulate",
     "find_sources": "data.detection",
+    "find": "finding.finders",
     "read_catalogue": "data.catalogues",
     "fetch_map": "data.services",
     "plan_map": "data.services",

@@ -29,6 +29,7 @@ FINDERS = {
     "islands": "peers:islands",
     "sep": "peers:sep",
     "pybdsf": "peers:pybdsf",
+    "cosmodeep-islands": "peers:cosmodeep_islands",
 }
 
 
