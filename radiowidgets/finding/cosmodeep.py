@@ -3,7 +3,8 @@
 Gheller, Vazza and Bonafede (2018), MNRAS 480, 3749, sections 2 and 3. What its text leaves open is settled so: tiles
 are taken as they come, without balancing signal and noise; convolutions keep the tile's size; the last layer gives the
 shares of two classes, the loss is their cross entropy, and Adam lowers it; a tile is called signal where its share is
-above the threshold that gives the best As on validation images. Its 'about 700,000 parameters' do not follow from its layers: 6.6 million do.
+above the threshold that gives the best As on validation images. Its 'about 700,000 parameters' do not follow from its
+layers: 6.6 million do.
 
 Its pixel scale can be read in two ways: 'the scale of ~3 arcsec', or 16 degrees over 6,000 pixels, 9.6 arcsec.
 `mock_images` makes images of either; how bright the web is was set so that some 75 of 2,500 tiles hold signal at
