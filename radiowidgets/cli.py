@@ -1,4 +1,4 @@
-"""The command line: ``radiowidgets rank | review | classify | export | report | import | data``."""
+"""The command line: ``radiowidgets rank | review | classify | find | export | report | import | data``."""
 
 import argparse
 import json
@@ -18,6 +18,7 @@ examples:
   radiowidgets rank tiles/*.fits -o runs/survey --embed --processes 8
   radiowidgets review runs/field                    look, rate and tag them in JupyterLab
   radiowidgets classify field.fits --catalogue sources.csv --model models/seven --band 12um=w3.fits -o runs/classes
+  radiowidgets find field.fits -o sources.csv       find its sources
   radiowidgets export runs/field --format ds9 -o peculiar.reg --min-interest 4
   radiowidgets report runs/field field.html         what was found, on one page
 """
@@ -92,6 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
     review.set_defaults(call=review_run)
 
     _add_classify(commands)
+    _add_find(commands)
     export = commands.add_parser(
         "export",
         help="write the ranked frames with their labels for other tools",
@@ -180,6 +182,59 @@ def _add_classify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     )
     classes.add_argument("--quiet", action="store_true", help="no progress bar, no table")
     classes.set_defaults(call=classify_sources)
+
+
+def _add_find(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add what finds sources."""
+    finding = commands.add_parser(
+        "find",
+        help="find the sources of a map",
+        description="Find the sources of a map and write a table of them, one row each: name (IAU), x, y (pixels from "
+        "0), ra, dec (degrees), flux (Jy), peak, score (larger is surer), kind, and what else the finder tells.",
+        epilog="examples of --set: seed=4 (islands), thresh=3 (sep), thresh_pix=4 (pybdsf)",
+    )
+    finding.add_argument("map", metavar="MAP.fits", help="the map")
+    finding.add_argument(
+        "--finder", default="islands", metavar="NAME", help="islands (default), sep, pybdsf, ..."
+    )
+    finding.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the finder"
+    )
+    finding.add_argument(
+        "-o", "--output", required=True, metavar="TABLE", help="the file to write (.csv .parquet .vot .reg)"
+    )
+    finding.set_defaults(call=find_in_map)
+
+
+def find_in_map(options: argparse.Namespace) -> None:
+    """Find the sources of a map and write their table."""
+    import numpy as np
+
+    from radiowidgets.data.maps import SkyMap
+    from radiowidgets.exchange.regions import iau_name, write_table
+    from radiowidgets.finding.finders import find
+
+    settings = {}
+    for text in options.set:
+        name, given, value = text.partition("=")
+        if not (name.isidentifier() and given and value):
+            raise ParameterError(f"--set is {text!r}; give a name and a value, as thresh=4.")
+        try:
+            settings[name] = json.loads(value)
+        except json.JSONDecodeError:
+            settings[name] = value
+    try:
+        found = find(SkyMap.open(options.map), options.finder, **settings)
+    except TypeError as error:
+        raise ParameterError(f"finder {options.finder} does not take that: {error}.") from error
+    table = found.table.assign(tags=found.table["kind"], size=np.nan)
+    table.insert(0, "name", iau_name(table["ra"], table["dec"]))
+    if Path(options.output).suffix.lower() != ".reg":
+        table = table.drop(columns=["tags", "size"])
+    path = write_table(table, options.output)
+    for note in found.notes:
+        print(note, file=sys.stderr)
+    print(f"wrote {len(table)} sources to {path}, found by {found.name} in {found.seconds:.1f} s")
 
 
 def classify_sources(options: argparse.Namespace) -> None:

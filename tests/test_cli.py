@@ -33,6 +33,16 @@ def test_rank_then_export(tmp_path, map_path, capsys):
     assert cli.main(["rank", str(map_path), "-o", str(tmp_path / "run"), "--size", "64", "--quiet"]) == 0
 
 
+def test_find_writes_a_table_and_regions(tmp_path, map_path, capsys):
+    for name in ("x.csv", "x.parquet", "x.reg"):
+        assert cli.main(["find", str(map_path), "--set", "seed=6", "-o", str(tmp_path / name)]) == 0
+    table = pd.read_csv(tmp_path / "x.csv")
+    assert f"wrote {len(table)} sources" in capsys.readouterr().out
+    assert len(table) > 20 and table["name"].str.startswith("RW J").all() and table["snr"].min() >= 6
+    assert (tmp_path / "x.reg").read_text().count("icrs; point") == len(table)
+    assert cli.main(["find", str(map_path), "--finder", "sep", "-o", str(tmp_path / "sep.vot")]) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -43,6 +53,10 @@ def test_rank_then_export(tmp_path, map_path, capsys):
         (["rank", "{map}", "{other}", "-o", "run"], "field"),
         (["export", "nowhere", "-o", "x.csv"], "no run folder"),
         (["review", "nowhere"], "no run folder"),
+        (["find", "{map}", "--finder", "eye", "-o", "x.csv"], "choose one of"),
+        (["find", "{map}", "--set", "seed", "-o", "x.csv"], "--set is 'seed'"),
+        (["find", "{map}", "--set", "seedling=3", "-o", "x.csv"], "seedling"),
+        (["find", "{map}", "-o", "x.png"], "'votable'"),
     ],
 )
 def test_a_failure_is_one_line_and_a_code(tmp_path, map_path, arguments, message):
