@@ -59,10 +59,10 @@ def test_suspected_labels_are_answered_by_a_key_and_a_restart_loses_nothing(page
     page.keyboard.press("k")
     page.keyboard.press(" ")
     page.keyboard.press("a")
-    expect(root.locator(".rw-relabel-done")).to_have_text("All 3 frames have an answer.")
+    expect(root.locator(".rw-relabel-done")).to_have_text("All 3 questions have an answer.")
     expect(root.locator(".rw-saved")).to_have_attribute("data-state", "saved")
     page.keyboard.press("?")
-    expect(root.locator(".rw-help")).to_contain_text("it is what is suggested")
+    expect(root.locator(".rw-help")).to_contain_text("it is what stands on the right")
     page.keyboard.press("Escape")
     log = LabelLog(jupyter.root / "runs" / "relabelled" / "labels", annotator="ada")
     assert sum(log.counts(event) and not event.undoes for event in log.events()) == 3

@@ -9,8 +9,8 @@ const LARGE = 320; // px of the frame in question
 const SMALL = 96; // of an example, and of those that come next
 const AHEAD = 12; // tiles in the strip
 const SAID = { accept: "changed", keep: "kept", unsure: "open" };
-const KEYS = [["a", "accept: it is what is suggested"], ["k", "keep: it is what it was"], ["s", "not sure: leave it open"], ["← →", "the one before, the next"],
-  ["Space", "the next without an answer"], ["u", "undo your last action"], ["?", "this sheet"]];
+const KEYS = [["a", "accept: it is what stands on the right"], ["k", "keep: it is what stands on the left"], ["s", "not sure: leave it open"], ["← →", "the one before, the next"],
+  ["Space", "the next without an answer"], ["u", "take your last answer back"], ["?", "this sheet"]];
 
 // How many got which answer, in words.
 export function tally(answers) {
@@ -29,6 +29,12 @@ export function nextOpen(answers, from) {
   return -1;
 }
 
+// What a label of a question is called: a rating, a tag, or none of the two.
+export function nameOf(row, label) {
+  if (row.about === "interest") return `rating ${label}`;
+  return label || (row.by || row.suggested_by ? `not ${row.label || row.suggested}` : "none of them");
+}
+
 // The places in the strip: `count` of them, that of the cursor in the first half where there are more after it.
 export function strip(cursor, length, count = AHEAD) {
   const first = Math.max(0, Math.min(cursor - 2, length - count));
@@ -37,7 +43,10 @@ export function strip(cursor, length, count = AHEAD) {
 
 class RelabelSaving extends Saving {
   describe(action) {
-    return action.kind === "undo" ? "an undo" : `“${action.answer}” for the ${action.place + 1}. frame`;
+    if (action.kind === "undo") return "an undo";
+    const [frame, about, label, suggested] = action.question ?? [];
+    const chosen = { accept: suggested, keep: label }[action.answer];
+    return `“${action.answer}${chosen ? ` ${nameOf({ about }, chosen)}` : ""}” for ${frame}`;
   }
 }
 
@@ -50,6 +59,7 @@ class Relabel {
     this.panel = { writeNote() {} }; // nothing is written here
     this.pending = new Map();
     this.rated = 0;
+    this.undone = new Set(); // undos asked for in this view, which then shows what is open again
     this.saving = new RelabelSaving(this);
     this.tiles = new TileStore({ request: (content) => model.send({ ...content, view: this.identity }), arrived: () => this.paint() });
     this.tiles.show({ noise: "frame" });
@@ -76,7 +86,7 @@ class Relabel {
     this.root = h("div", { class: "rw-review rw-relabel", tabindex: "0", role: "region", "aria-label": "Labels that may be wrong", "data-lm-suppress-shortcuts": "true",
       style: { height: `${this.model.get("height")}px` }, onkeydown: (event) => this.key(event) },
     h("div", { class: "rw-bar" }, this.heading, this.count, h("span", { class: "rw-grow" }), this.saving.light,
-      button("Undo", "Undo your last action", () => this.undo()), button("?", "Keys and help", () => this.toggleHelp(), { "aria-label": "Help" })),
+      button("Undo", "Take your last answer back", () => this.undo()), button("?", "Keys and help", () => this.toggleHelp(), { "aria-label": "Help" })),
     this.saving.alarm,
     h("div", { class: "rw-relabel-body" }, this.sides.keep.element,
       h("div", { class: "rw-relabel-middle" }, this.canvas, this.facts, this.unsure, this.done), this.sides.accept.element),
@@ -90,10 +100,10 @@ class Relabel {
     const sure = h("span", { class: "rw-quiet" });
     const meter = h("span", { class: "rw-relabel-meter" }, h("span", {}));
     const examples = h("div", { class: "rw-relabel-examples" });
-    const words = answer === "keep" ? "It is labelled" : "Suggested";
+    const words = h("span", { class: "rw-quiet" });
     const button = h("button", { class: "rw-button rw-relabel-say", type: "button", onclick: () => this.say(answer) }, h("kbd", {}, key), answer === "keep" ? " Keep" : " Accept");
-    const element = h("section", { class: "rw-relabel-side", "data-answer": answer }, h("span", { class: "rw-quiet" }, words), name, meter, sure, button, examples);
-    return { element, name, sure, meter, examples, button };
+    const element = h("section", { class: "rw-relabel-side", "data-answer": answer }, words, name, meter, sure, button, examples);
+    return { element, words, name, sure, meter, examples, button };
   }
 
   // ---------------------------------------------------------------- messages
@@ -136,6 +146,7 @@ class Relabel {
     else outbox.settle(content.id);
     if (!outbox.held.size) content.answers.forEach((answer, place) => { this.rows[place].answer = answer; });
     if (content.kind === "saved" && content.text) this.saving.announce(content.text);
+    if (content.kind === "saved" && "place" in content && this.undone.delete(content.id)) this.place = content.place;
     this.showProgress();
     this.show();
   }
@@ -148,8 +159,8 @@ class Relabel {
     const row = this.rows[this.place];
     if (!row) return;
     row.answer = answer;
-    this.post({ kind: "act", place: this.place, answer, frames: [row.frame] });
-    setText(this.spoken, `${SAID[answer]}: ${answer === "accept" ? row.suggested : row.label || "none"}`);
+    this.post({ kind: "act", question: [row.id, row.about, row.label, row.suggested], answer, frames: [row.frame] });
+    setText(this.spoken, answer === "unsure" ? SAID.unsure : `${SAID[answer]}: ${nameOf(row, answer === "accept" ? row.suggested : row.label)}`);
     const next = nextOpen(this.rows.map((one) => one.answer), this.place);
     if (next >= 0) this.place = next;
     this.showProgress();
@@ -157,7 +168,7 @@ class Relabel {
     this.focus();
   }
 
-  undo() { this.post({ kind: "undo", frames: [] }); }
+  undo() { this.undone.add(this.saving.outbox.post({ kind: "undo", frames: [] })); }
 
   key(event) {
     if (event.ctrlKey || event.metaKey) {
@@ -196,7 +207,8 @@ class Relabel {
     if (this.help.hidden) { this.focus(); return; }
     const row = ([key, words]) => h("tr", {}, h("td", {}, h("kbd", {}, key)), h("td", {}, words));
     this.help.replaceChildren(h("div", { class: "rw-sheet" }, h("h3", {}, "Labels that may be wrong"),
-      h("p", {}, "Left is the label as it is, right the one that is suggested, each with frames that stand for it; the frame in question is in the middle. An answer is saved at once, and can be changed: go back and answer anew."),
+      h("p", {}, "In the middle is the frame in question. Left is the label as it is and right the one that is suggested, or two that people gave it, each with frames that stand for it."),
+      h("p", {}, "An answer is a label of your own, saved at once: accept and keep put the one on and take the other off, and an open frame is tagged UNSURE. Go back to answer anew. In the notebook, table holds the answers."),
       h("table", {}, h("tbody", {}, KEYS.map(row))), h("button", { class: "rw-button", type: "button", onclick: () => this.toggleHelp() }, "Close")));
     this.help.querySelector("button").focus();
   }
@@ -207,19 +219,23 @@ class Relabel {
     const row = this.rows[this.place];
     this.root.classList.toggle("rw-relabel-empty", !row);
     this.done.hidden = Boolean(row) && this.rows.some((one) => !one.answer);
-    setText(this.done, row ? `All ${plural(this.rows.length, "frame")} have an answer.` : "Nothing is suspected.");
+    setText(this.done, row ? `All ${plural(this.rows.length, "question")} ${this.rows.length === 1 ? "has" : "have"} an answer.` : "Nothing is suspected, and nothing divided.");
     if (!row) return;
-    for (const [answer, name, sure] of [["keep", row.label, row.probability], ["accept", row.suggested, row.other]]) {
+    const divided = Boolean(row.by || row.suggested_by);
+    const words = divided ? ["Some say", "Others say"] : ["It is labelled", "Suggested"];
+    const halves = [["keep", row.label, row.probability, row.by, words[0]], ["accept", row.suggested, row.other, row.suggested_by, words[1]]];
+    for (const [answer, name, sure, by, head] of halves) {
       const side = this.sides[answer];
       const [colour, text] = this.colours[name] ?? ["", ""];
-      setText(side.name, name || "none of them");
+      setText(side.words, head);
+      setText(side.name, nameOf(row, name));
       Object.assign(side.name.style, { background: colour, color: text });
-      setText(side.sure, sure === null ? "" : `probability ${sure.toFixed(2)}`);
+      setText(side.sure, by || (sure === null ? "" : `probability ${sure.toFixed(2)}`));
       side.meter.hidden = sure === null;
       side.meter.firstChild.style.width = `${100 * (sure ?? 0)}%`;
       side.element.dataset.said = String(row.answer === answer);
       const frames = (this.examples[name] ?? []).filter((frame) => frame !== row.frame);
-      side.examples.replaceChildren(...frames.map((frame) => h("canvas", { "data-frame": frame, width: SMALL, height: SMALL, role: "img", "aria-label": `Example of ${name}` })));
+      side.examples.replaceChildren(...frames.map((frame) => h("canvas", { "data-frame": frame, width: SMALL, height: SMALL, role: "img", "aria-label": `Example of ${nameOf(row, name)}` })));
     }
     this.unsure.dataset.said = String(row.answer === "unsure");
     const said = row.answer ? `, ${SAID[row.answer]}` : "";
@@ -232,7 +248,7 @@ class Relabel {
     this.strip.replaceChildren(...strip(this.place, this.rows.length).map((place) => {
       const { frame, answer, suggested } = this.rows[place];
       return h("button", { class: "rw-strip-tile", type: "button", role: "listitem", "data-answer": answer ?? "", "aria-current": place === this.place ? "true" : null,
-        "aria-label": `${place + 1}: ${answer ? SAID[answer] : `perhaps ${suggested}`}`, onclick: () => { this.go(place); this.focus(); } },
+        "aria-label": `${place + 1}: ${answer ? SAID[answer] : `perhaps ${nameOf(this.rows[place], suggested)}`}`, onclick: () => { this.go(place); this.focus(); } },
       h("canvas", { "data-frame": frame, width: SMALL, height: SMALL }), h("span", {}, answer ? SAID[answer] : ""));
     }));
   }

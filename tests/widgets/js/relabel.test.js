@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { nextOpen, strip, tally } from "../../../radiowidgets/widgets/static/relabel.js";
+import { nameOf, nextOpen, strip, tally } from "../../../radiowidgets/widgets/static/relabel.js";
 
 test("the tally counts each answer", () => {
   assert.equal(tally(["accept", "keep", "keep", null, "unsure"]), "4 of 5 · 1 changed · 2 kept · 1 open");
@@ -18,4 +18,12 @@ test("the strip keeps the cursor in it and never runs over", () => {
   assert.deepEqual(strip(0, 3), [0, 1, 2]);
   assert.deepEqual(strip(20, 30, 5), [18, 19, 20, 21, 22]);
   assert.deepEqual(strip(29, 30, 5), [25, 26, 27, 28, 29]);
+});
+
+test("a label is called what it is: a rating, a tag, or none", () => {
+  assert.equal(nameOf({ about: "interest" }, "3"), "rating 3");
+  const suspect = { about: "tag", label: "", suggested: "RING", by: "", suggested_by: "" };
+  assert.equal(nameOf(suspect, "RING"), "RING");
+  assert.equal(nameOf(suspect, ""), "none of them");
+  assert.equal(nameOf({ ...suspect, by: "ana", suggested_by: "bob" }, ""), "not RING");
 });
