@@ -31,6 +31,7 @@ from radiowidgets.data.pixels import (
     TiledPixels,
     convert,
 )
+from radiowidgets.data.remote import RangedPixels, RemoteFile, is_address
 from radiowidgets.errors import MapError
 
 BLOCK = 2880
@@ -82,7 +83,7 @@ class Unit:
 class ImageFile:
     """The image found in a file."""
 
-    path: Path
+    path: Path | str  # a text for an address
     header: fits.Header
     kept: tuple[int, int]  # the FITS axes (from 1) that run along x and y
     pixels: PixelSource
@@ -94,7 +95,7 @@ class FilePixels:
     """The image of a file that is opened when it is read, in whatever process that is."""
 
     def __init__(
-        self, path: Path, hdu: int | str | None, shape: tuple[int, int], fingerprint: str | None = None
+        self, path: Path | str, hdu: int | str | None, shape: tuple[int, int], fingerprint: str | None = None
     ) -> None:
         self.path = path
         self.shape = shape
@@ -110,12 +111,14 @@ class FilePixels:
 
 
 @functools.lru_cache(maxsize=4)  # a gzipped one is held in memory
-def _opened(path: Path, hdu: int | str | None) -> ImageFile:
+def _opened(path: Path | str, hdu: int | str | None) -> ImageFile:
     return open_image(path, hdu)
 
 
 def open_image(path: str | os.PathLike[str], hdu: int | str | None = None) -> ImageFile:
     """Find the 2-D image in a FITS file; see `radiowidgets.data.maps.SkyMap.open`."""
+    if is_address(path):
+        return _open_remote(str(path), hdu)
     path = Path(path).expanduser()
     try:
         status = path.stat()
@@ -137,15 +140,33 @@ def open_image(path: str | os.PathLike[str], hdu: int | str | None = None) -> Im
         raise MapError(f"{path} cannot be read ({error.strerror or error}); check the file.") from error
 
 
-def fingerprint(path: Path, header_text: bytes, first: int = 0) -> str:
+def _open_remote(address: str, hdu: int | str | None) -> ImageFile:
+    """Find the image in a plain FITS file behind an address, reading its headers and a few blocks."""
+    file = RemoteFile(address)
+    start = file.read(10)
+    if start[:2] == b"\x1f\x8b":
+        raise MapError(
+            f"{file.shown} is compressed as a whole and cannot be read in ranges; download it first."
+        )
+    _check_start(file.shown, start)
+    return _open_plain(file.shown, file, file.size, hdu)
+
+
+def fingerprint(source: Path | RemoteFile, header_text: bytes, first: int = 0) -> str:
     """Recognise a file by its size, the hash of its header and of blocks sampled from byte `first` on."""
-    size = path.stat().st_size
-    blocks = hashlib.sha256()
-    with path.open("rb") as file:
-        for position in sample_positions(size - first):
-            file.seek(first + position)
-            blocks.update(file.read(4096))
-    return join_fingerprint(size, header_text, blocks.hexdigest())
+    size = source.size if isinstance(source, RemoteFile) else source.stat().st_size
+    starts = [first + position for position in sample_positions(size - first)]
+    if isinstance(source, RemoteFile):
+        samples = source.ranges(starts, [min(start + 4096, size) for start in starts])
+    else:
+        with source.open("rb") as file:
+            samples = [_read_at(file, start) for start in starts]
+    return join_fingerprint(size, header_text, hashlib.sha256(b"".join(samples)).hexdigest())
+
+
+def _read_at(file: BinaryIO, start: int) -> bytes:
+    file.seek(start)
+    return file.read(4096)
 
 
 def join_fingerprint(size: int, header_text: bytes, blocks: str) -> str:
@@ -170,7 +191,7 @@ def expansion_limit() -> int:
     return limit
 
 
-def _check_start(path: Path, start: bytes) -> None:
+def _check_start(path: Path | str, start: bytes) -> None:
     if start.startswith(b"SIMPLE"):
         return
     if not start:
@@ -184,7 +205,7 @@ def _check_start(path: Path, start: bytes) -> None:
 
 
 def _read_header(
-    path: Path, stream: BinaryIO | gzip.GzipFile, index: int
+    path: Path | str, stream: BinaryIO | gzip.GzipFile | RemoteFile, index: int
 ) -> tuple[fits.Header, bytes] | None:
     """Read one header from `stream`; None where there are no more."""
     blocks: list[bytes] = []
@@ -208,14 +229,14 @@ def _read_header(
         raise MapError(f"{path} has a header that astropy cannot parse ({shorten(str(error))}).") from error
 
 
-def _length(path: Path, header: fits.Header, key: str, default: int | None = None) -> int:
+def _length(path: Path | str, header: fits.Header, key: str, default: int | None = None) -> int:
     value = card(header, key, default)
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise MapError(f"{path} is not a usable FITS file: {key} is {shorten(value)}; repair its header.")
     return value
 
 
-def _describe(path: Path, index: int, header: fits.Header, text: bytes, offset: int) -> Unit:
+def _describe(path: Path | str, index: int, header: fits.Header, text: bytes, offset: int) -> Unit:
     """Work out what a header announces."""
     bitpix = card(header, "BITPIX")
     if isinstance(bitpix, bool) or bitpix not in DTYPES:
@@ -259,7 +280,7 @@ def _matches(unit: Unit, hdu: int | str | None) -> bool:
     return unit.index == hdu
 
 
-def _no_image(path: Path, units: list[Unit], hdu: int | str | None) -> MapError:
+def _no_image(path: Path | str, units: list[Unit], hdu: int | str | None) -> MapError:
     """Say why none of the units will do."""
     found = ", ".join(
         f"HDU {unit.index}: {unit.kind}"
@@ -289,7 +310,7 @@ _NOT_SKY = (
 _CELESTIAL = re.compile(r"(RA|DEC|[A-Z]{1,4}L(ON|AT))(-|$)|[A-Z]{2}L[NT]-")
 
 
-def _plane(path: Path, unit: Unit) -> tuple[int, int]:
+def _plane(path: Path | str, unit: Unit) -> tuple[int, int]:
     """Return the two FITS axes of the image that span the map; every other must have length 1."""
     if unit.kind not in ("image", "tiled") or not unit.axes:
         raise MapError(f"{path} has no image in HDU {unit.index} (it is: {unit.kind}); choose another hdu.")
@@ -324,7 +345,7 @@ def _numbers(unit: Unit) -> range:
     return range(1, len(unit.axes) + 1)
 
 
-def _scaling(path: Path, unit: Unit, notes: list[str]) -> Scaling:
+def _scaling(path: Path | str, unit: Unit, notes: list[str]) -> Scaling:
     factors = []
     for key, default in (("BSCALE", 1.0), ("BZERO", 0.0)):
         value = number(unit.header, key)
@@ -348,7 +369,7 @@ def _scaling(path: Path, unit: Unit, notes: list[str]) -> Scaling:
     return Scaling(factors[0], factors[1], blank)
 
 
-def _open_plain(path: Path, file: BinaryIO, size: int, hdu: int | str | None) -> ImageFile:
+def _open_plain(path: Path | str, file: BinaryIO | RemoteFile, size: int, hdu: int | str | None) -> ImageFile:
     """Map the first image that matches."""
     units: list[Unit] = []
     notes: list[str] = []
@@ -371,6 +392,15 @@ def _open_plain(path: Path, file: BinaryIO, size: int, hdu: int | str | None) ->
         )
     kept = _plane(path, unit)
     shape = (unit.axes[kept[1] - 1], unit.axes[kept[0] - 1])
+    if isinstance(file, RemoteFile):
+        if unit.kind == "tiled":
+            raise MapError(
+                f"{path} is tile-compressed, which is not read over the network; download it first."
+            )
+        mark = fingerprint(file, unit.text, unit.offset)
+        ranged = RangedPixels(file, unit.offset, unit.bitpix, shape, _scaling(path, unit, notes))
+        return ImageFile(file.address, unit.header, kept, ranged, mark, notes)
+    path = Path(path)
     mark = fingerprint(path, unit.text, unit.offset)
     if unit.kind == "tiled":
         _check_tiles(path, unit)
@@ -381,7 +411,7 @@ def _open_plain(path: Path, file: BinaryIO, size: int, hdu: int | str | None) ->
     return ImageFile(path, unit.header, kept, mapped, mark, notes)
 
 
-def _walk(path: Path, file: BinaryIO, size: int) -> Iterator[Unit]:
+def _walk(path: Path | str, file: BinaryIO | RemoteFile, size: int) -> Iterator[Unit]:
     """Yield the units of an uncompressed file; those that are complete."""
     offset = 0
     for index in range(MAX_UNITS):
@@ -420,7 +450,7 @@ def _decompressed_header(unit: Unit) -> fits.Header:
     return out
 
 
-def _check_tiles(path: Path, unit: Unit) -> None:
+def _check_tiles(path: Path | str, unit: Unit) -> None:
     """Refuse a tile-compressed image that would expand to an absurd size."""
     tiles, tile = 1, 1
     for axis, length in enumerate(unit.axes, start=1):

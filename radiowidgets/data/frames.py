@@ -7,6 +7,7 @@ import numpy as np
 
 from radiowidgets.data.headers import shifted_wcs
 from radiowidgets.data.maps import SkyMap
+from radiowidgets.data.remote import public_address
 from radiowidgets.data.strips import Group, Strip, group_frames, read_padded
 from radiowidgets.errors import FrameError, ParameterError, check_one_of
 from radiowidgets.parallel import map_chunks
@@ -815,7 +816,10 @@ def _named(skies: Sequence[SkyMap]) -> dict[str, SkyMap]:
     for sky in skies:
         other = out.setdefault(sky.name, sky)
         if other.fingerprint != sky.fingerprint:
-            first, second = (str(one.path or "a map in memory") for one in (other, sky))
+            first, second = (
+                str(one.path or (one.url and public_address(one.url)) or "a map in memory")
+                for one in (other, sky)
+            )
             raise FrameError(
                 f"two different maps are called {sky.name!r}: {first} and {second}; "
                 "give one another name, as in SkyMap.open(path, name='other')."

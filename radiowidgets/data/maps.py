@@ -29,6 +29,7 @@ from radiowidgets.data.headers import (
     world_coordinates,
 )
 from radiowidgets.data.pixels import ArrayPixels, PixelSource, blank_infinities
+from radiowidgets.data.remote import RemoteFile, file_name, public_address
 from radiowidgets.errors import MapError, ParameterError
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ class SkyMap:
     name : str
         Key of the map in frame ids and runs: the file stem in safe characters.
     path : pathlib.Path or None
-        The file; None for a map in memory.
+        The file; None for a map in memory, or behind an address.
+    url : str or None
+        The address of a map on a web server or an object store.
     hdu : int or str or None
         The HDU that was asked for when it was opened.
     header : astropy.io.fits.Header
@@ -70,6 +73,7 @@ class SkyMap:
     """
 
     primary_beam: "SkyMap | None" = None
+    url: str | None = None
 
     def __init__(
         self,
@@ -113,11 +117,14 @@ class SkyMap:
 
         A plain file is memory-mapped: opening takes milliseconds whatever its size. A tile-compressed one
         (.fits.fz) is decompressed piece by piece as it is read, a gzipped one (.fits.gz) at once, to memory.
-        Axes of length 1 (Stokes, frequency) are dropped.
+        Axes of length 1 (Stokes, frequency) are dropped. Of a plain file behind an address only the ranges needed
+        are read, from servers that send ranges: each look at pixels is a request, or a few.
 
         Parameters
         ----------
         path : str or path
+            Or an address: ``https://``, ``s3://`` (with s3fs), ``gs://`` (gcsfs), ``az://`` (adlfs), as fsspec is set
+            up to read them.
         name : str, optional
             Key of the map; default: the file stem. Unsafe characters become '_'.
         hdu : int or str, optional
@@ -127,16 +134,18 @@ class SkyMap:
         ------
         MapError
             If the file is no usable 2-D image: not FITS, truncated, damaged, only tables, a cube, 1-D,
-            without pixels, or compressed so that it would expand to an absurd size.
+            without pixels, or compressed so that it would expand to an absurd size; or if a server sends no ranges.
+        MissingExtraError
+            If a package is not installed that reads from such an address.
         """
         image = open_image(path, hdu)
         header, kept, notes = image.header, image.kept, image.notes
         wcs = celestial_wcs(header, kept, notes)
         scale = _pixel_scale(wcs, header, kept, notes)
-        return cls(
+        sky = cls(
             image.pixels,
-            name=slug(image.path.name if name is None else name),
-            path=image.path,
+            name=slug(name or (image.path.name if isinstance(image.path, Path) else file_name(image.path))),
+            path=image.path if isinstance(image.path, Path) else None,
             hdu=hdu,
             header=header,
             wcs=wcs,
@@ -147,6 +156,8 @@ class SkyMap:
             notes=notes,
             pixel_scale=scale,
         )
+        sky.url = image.path if isinstance(image.path, str) else None
+        return sky
 
     @classmethod
     def from_array(
@@ -328,10 +339,10 @@ class SkyMap:
             Where a map that lives in memory was written by `write`.
         """
         result = copy.copy(self)
-        if self.path is not None:
-            result._source = FilePixels(
-                self.path, self.hdu, self.shape, self.fingerprint.removesuffix(_CONVERTED)
-            )
+        place = self.path or self.url
+        if place is not None:
+            known = self.fingerprint.removesuffix(_CONVERTED)
+            result._source = FilePixels(place, self.hdu, self.shape, known)
         elif copied is not None:
             result._source = FilePixels(copied, None, self.shape)
             result._factor = 1.0
@@ -397,6 +408,10 @@ class SkyMap:
         MapError
             If the file is not the one that was opened any more.
         """
+        if self.url is not None:
+            if open_image(self.url, self.hdu).fingerprint != self.fingerprint.removesuffix(_CONVERTED):
+                raise MapError(f"{public_address(self.url)} has changed since it was opened; open it anew.")
+            return RemoteFile(self.url).sha256()
         if self.path is None:
             digest = hashlib.sha256()
             for y in range(self.shape[0]):

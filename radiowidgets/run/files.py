@@ -19,6 +19,7 @@ import radiowidgets
 from radiowidgets.data.building import build_lock, clear_drafts, drafted
 from radiowidgets.data.frames import FrameSet
 from radiowidgets.data.maps import SkyMap
+from radiowidgets.data.remote import is_address, public_address
 from radiowidgets.errors import RunError
 from radiowidgets.labels.files import describe, share
 from radiowidgets.labels.files import make_folder as make_shared
@@ -111,6 +112,9 @@ def check_same_inputs(path: Path, known: dict[str, Any], asked: dict[str, Any], 
 
 def keep_map(path: Path, name: str, sky: SkyMap) -> dict[str, Any]:
     """Return the entry of a map in ``run.yaml``; one that lives in memory only is written into the run."""
+    if sky.url is not None:
+        address = public_address(sky.url)
+        return {"path": address, "absolute": address, "hdu": sky.hdu, "fingerprint": sky.fingerprint}
     if sky.path is not None:
         return map_entry(path, sky.path, sky.fingerprint, sky.hdu)
     make_shared(path / "maps")
@@ -182,8 +186,13 @@ def map_entry(run: Path, place: Path, fingerprint: str, hdu: int | str | None = 
 
 def open_map(run: Path, name: str, entry: Mapping[str, Any], moved: str | os.PathLike[str] | None) -> SkyMap:
     """Open a map of the run where it is now."""
-    places = [Path(moved)] if moved is not None else [run / entry["path"], Path(entry["absolute"])]
-    place = next((candidate for candidate in places if candidate.exists()), None)
+    known = entry["absolute"] if moved is None else moved
+    place: Path | str | None
+    if is_address(known):
+        place = str(known)
+    else:
+        places = [Path(known)] if moved is not None else [run / entry["path"], Path(known)]
+        place = next((candidate for candidate in places if candidate.exists()), None)
     if place is None:
         raise RunError(
             f"The map {name!r} is not at {entry['absolute']} any more; "
@@ -192,7 +201,8 @@ def open_map(run: Path, name: str, entry: Mapping[str, Any], moved: str | os.Pat
     sky = SkyMap.open(place, name=name, hdu=entry.get("hdu"))
     if sky.fingerprint != entry["fingerprint"]:
         raise RunError(
-            f"{place} is not the map {name!r} that this run was made from: its content changed. Give the original."
+            f"{public_address(str(place))} is not the map {name!r} that this run was made from: "
+            "its content changed. Give the original."
         )
     return sky
 
