@@ -29,7 +29,12 @@ create table if not exists radiowidgets_events (
     annotator text not null,
     arrived timestamptz not null default now(),
     line text not null,
-    unique (run, event_id))
+    unique (run, event_id));
+-- Rows become visible in the order of their places, whoever inserts them, so that no reader passes one by.
+create function radiowidgets_turn() returns trigger language plpgsql as
+    $$begin perform pg_advisory_xact_lock(hashtext('radiowidgets_turn')); return null; end$$;
+create trigger radiowidgets_turn before insert on radiowidgets_events
+    for each statement execute function radiowidgets_turn()
 """
 NEWS = """
 select place, event_id, line from radiowidgets_events where run = %s and place > %s order by place limit %s
@@ -38,6 +43,9 @@ BATCH = 500  # events sent at once
 PAGE = 5000  # events read at once
 WAITS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # seconds between attempts to reach a server
 CONNECT_SECONDS = 5
+TURN = (
+    "set lock_timeout = '10s'; set idle_in_transaction_session_timeout = '60s'"  # no one holds up the others
+)
 IDLE_SECONDS = 60.0  # after which a connection without news is looked at: it may have died quietly
 REFUSALS = ("28", "3D", "42")  # classes of SQLSTATE that no waiting mends: who, which database, which rights
 
@@ -276,6 +284,7 @@ class _Courier:
             connection.execute("select pg_advisory_xact_lock(hashtext(%s))", [CHANNEL])
             if connection.execute("select to_regclass('radiowidgets_events')").fetchone()[0] is None:
                 connection.execute(TABLE)
+        connection.execute(TURN)
         connection.add_notify_handler(
             lambda _: self._wake()
         )  # also of what comes while something else is asked
@@ -319,8 +328,6 @@ class _Courier:
     def _send(self, connection: Any, events: list[Event]) -> None:
         rows = [(self.run, e.event_id, e.annotator, e.to_line().decode().rstrip("\n")) for e in events]
         with connection.transaction(), connection.cursor() as cursor:
-            # Rows of a run become visible in the order of their places, so that no reader passes one by.
-            cursor.execute("select pg_advisory_xact_lock(hashtext(%s))", [self.run])
             cursor.executemany(
                 "insert into radiowidgets_events (run, event_id, annotator, line) values (%s, %s, %s, %s)"
                 " on conflict (run, event_id) do nothing",
