@@ -8,9 +8,12 @@ A line looks like this (here broken)::
      "set": {"interest": 4}, "add": ["EXTENDED"], "remove": [], "note": null,
      "time": "2026-11-02T20:25:31.120+00:00", "undoes": null}
 
-`set.interest` is 0-5, or null to take a rating back; `note` null leaves the note alone, "" removes it; an
-event that names another one in `undoes` does only that. `time` informs and decides nothing. Fields that this
-version does not know are kept in `Event.extra`; a `version` that it does not know makes a line unreadable.
+`set.interest` is 0-5, or null to take a rating back; `set.outlines` are the objects of a frame with their outlines,
+``[{"class": "EXTENDED", "rings": [[[x, y], ...], ...]}, ...]`` in pixels of the frame (rings apart are islands of one
+object, rings within one another holes), an empty list for none, or null to take them back; `note` null leaves the note
+alone, "" removes it; an event that names another one in `undoes` does only that. `time` informs and decides nothing.
+Fields that this version does not know are kept in `Event.extra`; a `version` that it does not know makes a line
+unreadable.
 """
 
 import json
@@ -37,6 +40,8 @@ MAX_FRAME_ID = 512
 MAX_NOTE = 10_000
 # No honest log comes near it; a garbled or hostile number must not push everybody's counter out of range.
 MAX_COUNTER = 10**12
+MAX_OUTLINES = 500
+MAX_CORNERS = 20_000  # of all outlines of an event
 MAX_SHOWN_KEYS = 32
 MAX_NUMBER = 2**53
 MAX_DEPTH = 16
@@ -109,7 +114,11 @@ class Event:
     def changes(self) -> bool:
         """Whether the event itself says something of its frames (an undo does not)."""
         return self.undoes is None and bool(
-            "interest" in self.set or self.add or self.remove or self.note is not None
+            "interest" in self.set
+            or "outlines" in self.set
+            or self.add
+            or self.remove
+            or self.note is not None
         )
 
     def describe(self) -> str:
@@ -120,6 +129,9 @@ class Event:
         if "interest" in self.set:
             interest = self.set["interest"]
             parts.append("no interest" if interest is None else f"interest {interest}")
+        if "outlines" in self.set:
+            drawn = self.set["outlines"]
+            parts.append("no outlines" if drawn is None else f"{len(drawn)} outline{'s' * (len(drawn) != 1)}")
         parts += [f"+{tag}" for tag in self.add] + [f"-{tag}" for tag in self.remove]
         if self.note is not None:
             parts.append("note" if self.note else "no note")
@@ -279,6 +291,45 @@ def check_interest(value: Any) -> int | None:
     return int(value)
 
 
+def check_outlines(values: Any) -> list[dict[str, Any]] | None:
+    """Return the outlines of a frame's objects as plain JSON types: dicts of class and rings; or None."""
+    if values is None:
+        return None
+    if not isinstance(values, (list, tuple)) or len(values) > MAX_OUTLINES:
+        raise ValueError(f"outlines is {_brief(values)}, not a list of at most {MAX_OUTLINES} outlines")
+    checked = [_outline(value) for value in values]
+    corners = sum(len(ring) for outline in checked for ring in outline["rings"])
+    if corners > MAX_CORNERS:
+        raise ValueError(f"the outlines have {corners} corners, more than {MAX_CORNERS}")
+    return checked
+
+
+def _outline(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping) or not {"class", "rings"} <= value.keys():
+        raise ValueError(f"an outline is {_brief(value)}, not an object with class and rings")
+    rings = value["rings"]
+    if not isinstance(rings, (list, tuple)) or not rings:
+        raise ValueError(f"the rings of an outline are {_brief(rings)}, not a list of rings")
+    return {
+        "class": check_tag(value["class"], "the class of an outline"),
+        "rings": [_ring(ring) for ring in rings],
+    }
+
+
+def _ring(ring: Any) -> list[list[float]]:
+    if not isinstance(ring, (list, tuple)) or not 3 <= len(ring) <= MAX_CORNERS:
+        raise ValueError(f"a ring is {_brief(ring)}, not a list of three corners or more")
+    corners = []
+    for corner in ring:
+        if not isinstance(corner, (list, tuple)) or len(corner) != 2:
+            raise ValueError(f"a corner is {_brief(corner)}, not [x, y]")
+        place = [_number(value, "a corner") for value in corner]
+        if None in place:
+            raise ValueError("a corner is not a number")
+        corners.append([float(value) for value in place if value is not None])
+    return corners
+
+
 def frame_refs(frames: Any) -> tuple[FrameRef, ...]:
     """Make frame references of what a caller gives: an id, or a list of ids, of dicts or of references."""
     if isinstance(frames, (str, Mapping, FrameRef)):
@@ -392,6 +443,8 @@ def _changes(changes: Any) -> Mapping[str, Any]:
         raise ValueError(f"set is {_brief(changes)}, not an object")
     if "interest" in changes:
         check_interest(changes["interest"])
+    if "outlines" in changes:
+        changes = changes | {"outlines": check_outlines(changes["outlines"])}
     if len(changes) > 1 or "interest" not in changes:
         _check_depth(changes)
     return changes or _NOTHING

@@ -8,7 +8,7 @@ state, in whatever order they came in.
 
 from bisect import insort
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from radiowidgets.labels.events import Event
 
@@ -26,6 +26,8 @@ class State(NamedTuple):
         Counter of the last event that counts.
     time : str
         When that was, by the annotator's clock (ISO 8601); it only informs.
+    outlines : list of dict or None
+        The objects of the frame with their outlines, see `radiowidgets.labels.events`; None if nobody drew them.
     """
 
     interest: int | None = None
@@ -33,11 +35,12 @@ class State(NamedTuple):
     note: str | None = None
     updated: int = 0
     time: str = ""
+    outlines: list[dict[str, Any]] | None = None
 
     @property
     def empty(self) -> bool:
-        """Whether there is no rating, no tag and no note (for instance because all were taken back)."""
-        return self.interest is None and not self.tags and self.note is None
+        """Whether there is no rating, no tag, no note and no outline (for instance because all were taken back)."""
+        return self.interest is None and not self.tags and self.note is None and self.outlines is None
 
     def after(self, event: Event) -> "State":
         """Return the state once `event` has happened."""
@@ -52,6 +55,7 @@ class State(NamedTuple):
             self.note if event.note is None else event.note or None,
             event.counter,
             event.time,
+            event.set.get("outlines", self.outlines),
         )
 
 

@@ -159,6 +159,7 @@ class LabelLog:
         add: str | Iterable[str] = (),
         remove: str | Iterable[str] = (),
         note: str | _Unset | None = UNSET,
+        outlines: Iterable[Mapping[str, Any]] | _Unset | None = UNSET,
     ) -> Event:
         """Record one action on one or many frames, and return when it is on the disk.
 
@@ -174,6 +175,10 @@ class LabelLog:
             Tags to put on and to take off (1-64 characters, no semicolon). A schema need not know them.
         note : str or None, optional
             Replaces the note, at most 10,000 characters; None or "" removes it. Left out, the note stays.
+        outlines : list of dict or None, optional
+            Replaces the outlines of the objects of the frame, in its pixels:
+            ``[{"class": "EXTENDED", "rings": [[[x, y], ...], ...]}, ...]``; none in an empty list, None takes them
+            back. Left out, they stay.
 
         Returns
         -------
@@ -186,7 +191,12 @@ class LabelLog:
         """
         with _as_label_error("Not saved"):
             refs = checks.frame_refs(frames)
-            changes = {} if isinstance(interest, _Unset) else {"interest": checks.check_interest(interest)}
+            changes: dict[str, Any] = {}
+            if not isinstance(interest, _Unset):
+                changes["interest"] = checks.check_interest(interest)
+            if not isinstance(outlines, _Unset):
+                drawn = None if outlines is None else list(outlines)
+                changes["outlines"] = checks.check_outlines(drawn)
             added = checks.check_tags(_as_list(add), "add")
             removed = checks.check_tags(_as_list(remove), "remove")
             text = None if isinstance(note, _Unset) else checks.clean_note("" if note is None else note)
@@ -194,7 +204,7 @@ class LabelLog:
             if both:
                 raise ValueError(f"the tag {both[0]!a} is both in add and in remove")
             if not changes and not added and not removed and text is None:
-                raise ValueError("nothing to record: give interest, add, remove or note")
+                raise ValueError("nothing to record: give interest, add, remove, note or outlines")
         with self._lock:
             event = self._event(frames=refs, set=changes, add=added, remove=removed, note=text)
             self._save(event)
@@ -370,6 +380,14 @@ class LabelLog:
         """Return the current state of one frame for an annotator (by default one's own); it may be empty."""
         with self._lock:
             return self._fold.state(self.annotator if annotator is None else annotator, frame_id)
+
+    def outlines(self, annotator: str | None = None) -> dict[str, list[dict[str, Any]]]:
+        """Return the outlines that an annotator (by default oneself) has drawn, by frame id; see `record`."""
+        return {
+            frame_id: state.outlines
+            for frame_id, state in self.state(annotator).items()
+            if state.outlines is not None
+        }
 
     def unknown_tags(self, schema: Schema = DEFAULT_SCHEMA) -> dict[str, int]:
         """Count the tags now on frames that `schema` does not have (of a colleague's schema, or misspelt)."""
