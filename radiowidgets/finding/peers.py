@@ -83,8 +83,8 @@ def sep(thresh: float = 5.0, minarea: int = 3, mesh: int = 64, **options: Any) -
 
     Notes
     -----
-    Fluxes are the sums of pixels above the threshold over the beam: too low for what is faint. Blank pixels are left
-    out.
+    Fluxes are SExtractor's FLUX_AUTO: in the ellipse of 2.5 Kron radii, without what belongs to other sources. Blank
+    pixels are left out.
     """
     return partial(
         _sep, mesh=mesh, options={"thresh": thresh, "minarea": minarea, "filter_kernel": None, **options}
@@ -103,16 +103,15 @@ def _sep(sky: SkyMap, mesh: int, options: dict[str, Any]) -> Found:
     scaled = np.where(blank, np.float32(0), pixels / scale)
     level = library.Background(scaled, mask=blank, bw=mesh, bh=mesh)
     rms = float(level.globalrms)
-    objects, labels = library.extract(
-        scaled - level.back(), err=rms, mask=blank, segmentation_map=True, **options
-    )
+    scaled -= level.back()
+    objects, labels = library.extract(scaled, err=rms, mask=blank, segmentation_map=True, **options)
     notes: list[str] = []
     snr = objects["peak"] / rms
     columns = source_table(
         sky,
         objects["x"],
         objects["y"],
-        flux=objects["flux"] * scale * flux_factor(sky, notes),
+        flux=_kron_flux(scaled, blank, objects, labels) * scale * flux_factor(sky, notes),
         peak=objects["peak"] * scale,
         score=sureness(snr),
         snr=snr,
@@ -120,6 +119,20 @@ def _sep(sky: SkyMap, mesh: int, options: dict[str, Any]) -> Found:
         island=np.arange(1, len(objects) + 1),
     )
     return Found(columns, name="sep", masks=labels.astype(np.int32), notes=notes)
+
+
+def _kron_flux(
+    pixels: NDArray[np.float32], blank: NDArray[np.bool_], objects: NDArray[Any], labels: NDArray[np.int32]
+) -> NDArray[np.float64]:
+    """Return the sums of pixels in 2.5 Kron radii, or over the pixels above the threshold where that is less."""
+    import sep as library
+
+    angle = np.clip(objects["theta"].astype(np.float64), -np.pi / 2, np.pi / 2)  # single precision goes beyond
+    shape = [objects["x"], objects["y"], *(np.maximum(objects[axis], 0.3) for axis in "ab"), angle]
+    others = {"mask": blank, "segmap": labels, "seg_id": np.arange(1, len(objects) + 1, dtype=np.int32)}
+    kron, _ = library.kron_radius(pixels, *shape, 6.0, **others)
+    total, _, _ = library.sum_ellipse(pixels, *shape, 2.5 * np.fmax(kron, 1.0), **others)
+    return np.maximum(total, objects["flux"])
 
 
 def pybdsf(
