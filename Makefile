@@ -20,7 +20,7 @@ BENCH_ARGS ?=
 BINDER_ARGS ?=
 NOTEBOOK_TIMEOUT ?= 1800
 
-.PHONY: help lab test check notebooks bench binder pictures encoder soak lock clean
+.PHONY: help lab test check notebooks bench binder docs pictures encoder soak lock clean
 
 help:  ## show this help
 	@echo "make TARGET, one of"
@@ -59,6 +59,10 @@ bench: .venv/.dev .venv/.package  ## measure the package beside its peers, into 
 
 binder: .venv/.dev .venv/.package  ## time and memory of every notebook beside what Binder gives, into build/notebook_costs.md
 	@$(PY) tools/notebook_costs.py $(BINDER_ARGS)
+
+docs: .venv/.dev .venv/.package  ## make the documentation site, into build/site
+	@TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/sphinx-build -q -W --keep-going -b html -c docs . build/site
+	@echo "docs: build/site/index.html"
 
 pictures: .venv/.dev .venv/.package  ## make the pictures of README and docs anew
 	@$(PY) tools/pictures.py
