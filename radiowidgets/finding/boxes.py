@@ -33,7 +33,7 @@ _MOST_GROWTH = math.log(1000 / 16)  # of a side, by one answer
 def make_anchors(
     shapes: Sequence[tuple[int, int]],
     strides: Sequence[int],
-    sizes: Sequence[float],
+    sizes: Sequence[Sequence[float]],
     ratios: Sequence[float] = (0.5, 1.0, 2.0),
 ) -> NDArray[np.float32]:
     """Return anchors for each cell of each level, level after level, row after row (Ren et al. 2015, section 3.1.1).
@@ -43,7 +43,7 @@ def make_anchors(
     shapes : sequence of (rows, columns)
         Of the levels.
     strides, sizes
-        Of each level: pixels between cells, and the side of its anchors (square root of their area).
+        Of each level: pixels between cells, and the sides of its anchors (square roots of their areas).
     ratios
         Height over width.
 
@@ -52,11 +52,12 @@ def make_anchors(
     float32 array, shape (anchors, 4)
     """
     levels = []
-    for (rows, columns), stride, size in zip(shapes, strides, sizes, strict=True):
+    for (rows, columns), stride, sides in zip(shapes, strides, sizes, strict=True):
         y, x = np.meshgrid(
             (np.arange(rows) + 0.5) * stride, (np.arange(columns) + 0.5) * stride, indexing="ij"
         )
-        half = np.array([(size / math.sqrt(ratio) / 2, size * math.sqrt(ratio) / 2) for ratio in ratios])
+        roots = [(side, math.sqrt(ratio)) for side in sides for ratio in ratios]
+        half = np.array([(side / root / 2, side * root / 2) for side, root in roots])
         centres = np.stack([x, y], -1)[:, :, None]
         levels.append(np.concatenate([centres - half, centres + half], -1).reshape(-1, 4))
     return np.concatenate(levels).astype(np.float32)
@@ -144,6 +145,68 @@ def suppress(boxes: Any, scores: Any, threshold: float) -> Any:
 
     keep, _ = ops.while_loop(lambda keep, last: ops.any(keep != last), settle, (alive, ~alive))
     return keep
+
+
+def draw_sample(kind: Any, lots: Any, positive: int, total: int) -> tuple[Any, Any, Any]:
+    """Draw candidates to learn from by lot, up to `positive` that took an object, the rest from the background.
+
+    Parameters
+    ----------
+    kind : int array (n, candidates)
+        Of `match_boxes`.
+    lots : (n, candidates)
+        Random numbers from 0 to 1; the largest are drawn.
+
+    Returns
+    -------
+    index : int array (n, total)
+        Those that took an object come first.
+    takes : bool array (n, total)
+        Which took an object.
+    drawn : bool array (n, total)
+        False of places that are left empty, for want of candidates.
+    """
+    first, one = ops.top_k(ops.where(kind == 1, lots + 1, 0.0), positive)
+    second, other = ops.top_k(ops.where(kind == 0, lots + 1, 0.0), total - positive)
+    takes = ops.concatenate([first > 0, ops.zeros_like(second > 0)], -1)
+    return ops.concatenate([one, other], -1), takes, ops.concatenate([first > 0, second > 0], -1)
+
+
+def pick(values: Any, index: Any) -> Any:
+    """Return rows (n, k, ...) of values (n, a, ...) by their places (n, k)."""
+    shape = values.shape
+    begin = ops.arange(ops.shape(values)[0], dtype="int32")[:, None] * shape[1]
+    return ops.take(ops.reshape(values, (-1, *shape[2:])), begin + ops.cast(index, "int32"), axis=0)
+
+
+def smooth_l1(error: Any, beta: float = 1 / 9) -> Any:
+    """Return the loss of an error: half its square over `beta` below that, else linear (Girshick 2015, equation 3)."""
+    size = ops.abs(error)
+    return ops.where(size < beta, 0.5 * ops.square(size) / beta, size - 0.5 * beta)
+
+
+def mean_where(values: Any, weight: Any, *, least: float = 1.0) -> Any:
+    """Return the mean of values weighted by `weight`, whose sum counts as `least` at least."""
+    weight = ops.cast(weight, "float32")
+    return ops.sum(values * weight) / ops.maximum(ops.sum(weight), least)
+
+
+def cross_entropy(logits: Any, targets: Any) -> Any:
+    """Return the cross-entropy of yes and no, without overflow: max(x, 0) - x t + log(1 + exp(-|x|))."""
+    return ops.maximum(logits, 0.0) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits)))
+
+
+def mask_loss(logits: Any, targets: Any, takes: Any) -> Any:
+    """Return the mean cross-entropy of the pixels of masks (He et al. 2017, section 3).
+
+    Parameters
+    ----------
+    logits, targets : (n, r, m, m)
+        Of the class that each box is of, and what is there, 0 to 1.
+    takes : bool array (n, r)
+        Which boxes took an object; the others have no mask.
+    """
+    return mean_where(ops.mean(cross_entropy(logits, targets), (-2, -1)), takes)
 
 
 def choose_level(boxes: Any, strides: Sequence[int], size: float = 14.0) -> Any:

@@ -1,5 +1,6 @@
 """Each block of a detector of boxes against NumPy, one box at a time."""
 
+import itertools
 import math
 
 import numpy as np
@@ -25,12 +26,12 @@ def iou_of(a, b):
 
 
 def test_anchors_stand_on_every_cell_of_every_level():
-    found = blocks.make_anchors([(2, 3), (1, 2)], [4, 8], [6, 12], (0.5, 1.0, 2.0))
+    found = blocks.make_anchors([(2, 3), (1, 2)], [4, 8], [[6], [12, 20]], (0.5, 1.0, 2.0))
     expected = []
-    for rows, columns, stride, size in ((2, 3, 4, 6), (1, 2, 8, 12)):
+    for rows, columns, stride, sizes in ((2, 3, 4, [6]), (1, 2, 8, [12, 20])):
         for row in range(rows):
             for column in range(columns):
-                for ratio in (0.5, 1.0, 2.0):
+                for size, ratio in itertools.product(sizes, (0.5, 1.0, 2.0)):
                     width, height = size / math.sqrt(ratio), size * math.sqrt(ratio)
                     x, y = (column + 0.5) * stride, (row + 0.5) * stride
                     expected.append([x - width / 2, y - height / 2, x + width / 2, y + height / 2])
