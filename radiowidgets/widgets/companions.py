@@ -16,8 +16,9 @@ import traitlets
 from radiowidgets.errors import ParameterError, check_one_of
 from radiowidgets.ranking.thresholds import crossing, group_frames, score_histograms, threshold_curves
 from radiowidgets.run import Run
+from radiowidgets.widgets.answers import rows_of
 from radiowidgets.widgets.colouring import PALETTE
-from radiowidgets.widgets.plots import MOST_DOTS, Overview, need_front_end
+from radiowidgets.widgets.plots import MOST_DOTS, Overview, bokeh_widget, need_front_end
 
 GROUP_COLOURS = {
     "peculiar": "#d55e00",
@@ -35,10 +36,17 @@ CURVES = {
 CHOSEN = "#e8352b"
 MOST_FEATURES = 40  # in a correlation matrix
 MOST_MARKED = 5000  # frames of a selection drawn one by one
+_HELP = """<code>selected</code> holds the positions of the chosen frames, <code>select(frames)</code> chooses
+others; <code>rw.link(this, review)</code> makes one selection of several widgets.
+
+In the toolbar of a drawing: pan, zoom by the wheel, back to the whole, save as a picture."""
 
 
 def link(*widgets: Any) -> Callable[[], None]:
     """Make one selection of those of several widgets: what is selected in one is selected in all.
+
+    A Review shows what was selected elsewhere alone; going from frame to frame there selects nothing else, choosing
+    several or clearing its query does.
 
     Parameters
     ----------
@@ -57,6 +65,8 @@ def link(*widgets: Any) -> Callable[[], None]:
         nonlocal busy
         frames = np.asarray(change["new"], dtype=np.int64)
         if busy or (not len(frames) and not len(change["old"])):
+            return
+        if len(frames) == 1 and frames[0] in getattr(change["owner"], "alone", ()):
             return
         busy = True
         try:
@@ -85,10 +95,16 @@ class Companion(ipywidgets.VBox):
         np.ndarray, (0,), {"dtype": np.int64}, help="Positions of the chosen frames"
     )
 
+    help = ""
+
     def __init__(self, count: int, *parts: ipywidgets.Widget) -> None:
         self._count = count
         self.said = ipywidgets.Label("nothing is selected")
-        super().__init__([*parts, self.said])
+        lines = "".join(f"<li>{line}</li>" for line in f"{self.help}\n\n{_HELP}".split("\n\n"))
+        sheet = (
+            f"<details data-lm-suppress-shortcuts='true'><summary>Help</summary><ul>{lines}</ul></details>"
+        )
+        super().__init__([*parts, self.said, ipywidgets.HTML(sheet)])
 
     def select(self, frames: Any) -> np.ndarray:
         """Select frames: positions, or a mask (n,); returns `selected`.
@@ -143,6 +159,15 @@ class ThresholdExplorer(Companion):
     """
 
     threshold = traitlets.Float()
+    help = """Left: how many frames of each group have which score, counted on a logarithmic axis. Right: what a
+    threshold gives: recall = share of the peculiar frames that it keeps, precision = share of what it
+    keeps that is peculiar, complex and ordinary = share that is not, of what is classified.
+
+    Click or drag in a drawing, or move the slider, to set the threshold; 'Select these' selects the
+    frames from it on.
+
+    The groups follow the tags of a run as they were when the widget was made; run the cell again for new
+    ones."""
 
     def __init__(self, scores: Any, groups: Any = None, *, bins: int = 50, height: int = 300) -> None:
         need_front_end()
@@ -241,6 +266,14 @@ class FeatureExplorer(Companion):
         If `extension` was not called, or there are less than two columns of numbers.
     """
 
+    help = """A dot is a frame; of very many there is a picture. Draw a lasso, or a box (choose it in the toolbar),
+    to select. Red are the selected ones.
+
+    The histogram is of the feature x, of all and of the selected frames, each as shares that add up to 1.
+
+    A square of the matrix is the rank correlation (Spearman) of two features, red +1, blue -1: click one
+    to see the two in the scatter, or choose them above."""
+
     def __init__(
         self, table: Any, labels: Any = None, *, x: str | None = None, y: str | None = None, height: int = 330
     ) -> None:
@@ -270,9 +303,7 @@ class FeatureExplorer(Companion):
         self._draw_histograms(height)
         matrix = self._draw_matrix(height)
         self._show()
-        parts = _row(
-            self._scatter, self._histogram, matrix
-        )  # as they are now: what changes before is not told
+        parts = _row(self._scatter, self._histogram, matrix)
         super().__init__(len(table), ipywidgets.HBox([self.x, self.y]), parts)
         for axis in (self.x, self.y):
             axis.observe(lambda _: self._show(), names="value")
@@ -439,6 +470,15 @@ class MapExplorer(Companion):
         If `extension` was not called, or the run has no map, or no such column.
     """
 
+    help = """A dot is the centre of a frame, coloured by the column chosen above. Of very many only the highest are
+    drawn.
+
+    Click in the map to select all frames that hold the place; outside of all frames, to select none.
+    Selected frames are boxed in red.
+
+    Zoom by the wheel and drag to pan: what is in view is read from the map as finely as the screen shows
+    it."""
+
     def __init__(self, run: Run, map: str | None = None, *, colour: str = "score", height: int = 560) -> None:
         need_front_end()
         names = [name for name in run.frames.map_names if name in run.frames.maps]
@@ -563,15 +603,14 @@ class MapExplorer(Companion):
 
 def groups_of(run: Run) -> pd.Series:
     """Return the group of each frame by everybody's tags, as `group_frames` names them; untagged = unclassified."""
-    names = run.schema.names
-    table = run.labels.table()
-    rows = pd.Index(run.frames.frame_ids).get_indexer(table["frame_id"])
-    tags = pd.DataFrame(np.zeros((len(run.frames), len(names)), bool), columns=names)
-    for row, some in zip(rows, table["tags"], strict=True):
-        for name in some:
-            if row >= 0 and name in tags:
-                tags.loc[row, name] = True
-    return group_frames(tags)
+    run.labels.refresh()
+    names = pd.Index(run.schema.names)
+    said = run.labels.table().explode("tags").dropna(subset="tags")
+    row, column = np.asarray(rows_of(run, said["frame_id"])), names.get_indexer(pd.Index(said["tags"]))
+    known = (row >= 0) & (column >= 0)
+    tags = np.zeros((len(run.frames), len(names)), bool)
+    tags[row[known], column[known]] = True
+    return group_frames(pd.DataFrame(tags, columns=names))
 
 
 def _is_numeric(run: Run, name: str) -> bool:
@@ -605,9 +644,7 @@ def _legend_above(figure: Any) -> Any:
 
 def _row(*figures: Any) -> ipywidgets.Widget:
     """Return figures side by side as a widget; in a narrow cell they wrap."""
-    from jupyter_bokeh import BokehModel
-
-    return ipywidgets.HBox([BokehModel(figure) for figure in figures], layout={"flex_flow": "row wrap"})
+    return ipywidgets.HBox([bokeh_widget(figure) for figure in figures], layout={"flex_flow": "row wrap"})
 
 
 def _movable_line(figure: Any, place: float, moved: Callable[[float], None]) -> Any:

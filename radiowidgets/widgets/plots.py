@@ -5,11 +5,13 @@ grow with the map. Their front end comes from the installed packages, never from
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import ipywidgets
 import numpy as np
 import pandas as pd
+import traitlets
 
 from radiowidgets.data.frames import FrameSet
 from radiowidgets.data.maps import SkyMap
@@ -306,14 +308,47 @@ def need_front_end() -> None:
         raise ParameterError("Plots need their front end; call rw.extension() in a cell before this one.")
 
 
+def bokeh_widget(figure: Any) -> ipywidgets.Widget:
+    """Return a Bokeh figure as a widget that shows it as it is now, wherever and however often it is displayed."""
+    return _widget_class()(figure, _view_count=0)
+
+
+@cache
+def _widget_class() -> Any:
+    from bokeh.core.json_encoder import serialize_json
+    from jupyter_bokeh import BokehModel
+
+    class Figure(BokehModel):
+        """jupyter_bokeh's widget, which shows in each new place what the figure was at first, and mends that."""
+
+        _changed = False
+
+        def _document_patched(self, event: Any) -> None:
+            self._changed = True
+            super()._document_patched(event)
+
+        @traitlets.observe("_view_count")
+        def _shown(self, change: Any) -> None:
+            if self._changed and change["new"] > (change["old"] or 0):
+                self._changed = False
+                self.render_bundle = self._model_to_traits(self._model)
+
+        def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:
+            state: dict[str, Any] = super().get_state(key, drop_defaults)
+            if key is None and self._changed:  # a page that was loaded anew asks for all
+                state["render_bundle"] = serialize_json(self._model_to_traits(self._model))
+            return state
+
+    return Figure
+
+
 def _view(element: Any, height: int) -> ipywidgets.Widget:
     """Return a HoloViews element as a widget that needs nothing from the network."""
     import holoviews as hv
     from bokeh.document import Document
-    from jupyter_bokeh import BokehModel
 
     plot = hv.renderer("bokeh").instance(mode="server").get_plot(element, doc=Document())
-    view = ipywidgets.VBox([BokehModel(plot.state)], layout=ipywidgets.Layout(height=f"{height}px"))
+    view = ipywidgets.VBox([bokeh_widget(plot.state)], layout=ipywidgets.Layout(height=f"{height}px"))
     view.plot = plot  # keeps the callbacks alive as long as the view
     return view
 

@@ -165,6 +165,14 @@ class Review(anywidget.AnyWidget):
         self.view = {**self.view, "filter": "all", "filters": filters, "stamp": stamp, "cursor": None}
         return query
 
+    @property
+    def alone(self) -> np.ndarray:
+        """The frames that `select` made it show alone, as long as it does."""
+        filters = self.view.get("filters")
+        query = str(filters.get("query") or "") if isinstance(filters, dict) else ""
+        known = query.startswith("selection ==")
+        return np.flatnonzero(self.run.find(query)) if known else np.zeros(0, np.int64)
+
     # ------------------------------------------------------------ messages
 
     def _receive(self, _widget: Any, content: Any, buffers: Sequence[Any] = ()) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 import radiowidgets as rw
 from radiowidgets.errors import ParameterError
+from radiowidgets.labels.log import LabelLog
 from radiowidgets.ranking.thresholds import threshold_curves
 from radiowidgets.widgets import companions as co
 from radiowidgets.widgets import plots
@@ -60,8 +61,11 @@ def test_the_groups_of_a_run_are_those_of_everybodys_tags(run):
     run.labels.record(ids[:2], add=["PECULIAR", "EXTENDED"])
     run.labels.record(ids[2:3], add=["EXTENDED"])
     run.labels.record(ids[3:4], add=["COMPACT"])
+    with LabelLog(run.path / "labels", "bob") as bob:
+        bob.record([ids[3], "elsewhere"], add=["ARTEFACT", "of their own"])
+        bob.record(ids[4:5], interest=3)
     groups = co.groups_of(run)
-    assert groups.iloc[:5].tolist() == ["peculiar", "peculiar", "complex", "compact", "unclassified"]
+    assert groups.iloc[:5].tolist() == ["peculiar", "peculiar", "complex", "ordinary", "unclassified"]
     assert len(co.ThresholdExplorer(run).scores) == len(ids)
 
 
@@ -135,6 +139,12 @@ def test_one_selection_moves_through_all(run):
     features.select([3, 5])
     assert all(widget.selected.tolist() == [3, 5] for widget in (sky, threshold, latent))
     assert run.find(review.view["filters"]["query"]).nonzero()[0].tolist() == [3, 5]
+    assert review.alone.tolist() == [3, 5]
+    for k in (3, 5):  # the gallery tells where its cursor is
+        review.selected = np.array([k])
+        assert features.selected.tolist() == sky.selected.tolist() == [3, 5]
+    review.selected = np.array([8])
+    assert features.selected.tolist() == sky.selected.tolist() == [8]
     latent.select([7])
     assert features.selected.tolist() == sky.selected.tolist() == [7]
     review.selected = np.array([1, 2, 4])
@@ -142,6 +152,34 @@ def test_one_selection_moves_through_all(run):
     end()
     features.select([0])
     assert sky.selected.tolist() == [1, 2, 4]
+
+
+def test_a_companion_is_shown_as_it_is_now_in_every_place(run):
+    explorer = co.MapExplorer(run)
+    (drawing,) = explorer.children[1].children
+    begun = drawing.render_bundle
+    explorer.select([3, 5])
+    explorer._figure.xaxis.axis_label = "now"
+    assert drawing.render_bundle is begun  # the view that is there is told what changed
+    assert '"now"' in drawing.get_state()["render_bundle"]  # for a page that is loaded anew
+    drawing._view_count = 1  # a new view
+    assert drawing.render_bundle is not begun
+    now = drawing.render_bundle
+    drawing._view_count = 2
+    assert drawing.render_bundle is now
+    explorer.select([])
+    drawing._view_count = 1
+    assert drawing.render_bundle is now
+
+
+def test_each_companion_has_its_help(run, scored):
+    for explorer in (co.MapExplorer(run), co.FeatureExplorer(run), co.ThresholdExplorer(*scored)):
+        text = explorer.children[-1].value
+        assert (
+            text.startswith("<details")
+            and text.count("<li>") >= 4
+            and explorer.help in text.replace("</li><li>", "\n\n")
+        )
 
 
 def test_frames_that_are_not_there_are_refused(run):
