@@ -1,0 +1,248 @@
+"""One large map ranked by one and by two processes, and what a frame costs from 1,000 to 1,000,000 of them.
+
+A map of 20,000 x 20,000 pixels (float32, 1.6 GB; that of bench_frames.py) is written to a temporary folder, and ranked
+by the command `radiowidgets rank --embed` in frames of 256 pixels at step 128, about 24,000: by one process, by two,
+and by two of which one is killed on the way. Told are wall-clock seconds, the largest sum of RssAnon over the process
+and its workers (what the page cache cannot give back), and whether frames, features, vectors and scores are the same
+bytes. Then 1,000 to 1,000,000 views of 64 pixels on the same map go through `Run.build`, each number in a process of
+its own after a short run that loads and compiles: microseconds a frame for measuring, embedding and ranking, memory,
+and the size of the run folder. Frames beyond 100,000 are embedded only with --full; the million then takes longest.
+
+Usage: python benchmarks/bench_scale.py [--size 20000] [--largest 1000000] [--full] [--only command|frames]
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import psutil
+from bench_frames import write_map
+
+from radiowidgets.parallel import available_cores
+
+SIZE, STEP = 256, 128
+VIEW = 64
+EMBEDDED = 100_000  # frames that are embedded without --full
+
+
+class Memory:
+    """Watches the anonymous memory of a process and of those it started."""
+
+    def __init__(self, pid: int) -> None:
+        self.process, self.peak = psutil.Process(pid), 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> "Memory":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def workers(self) -> list[psutil.Process]:
+        """Worker processes of Dask, the largest first."""
+        try:
+            found = [
+                p for p in self.process.children(recursive=True) if "spawn_main" in " ".join(p.cmdline())
+            ]
+            return sorted(found, key=anonymous, reverse=True)
+        except psutil.Error:
+            return []
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.1):
+            try:
+                family = [self.process, *self.process.children(recursive=True)]
+            except psutil.Error:
+                return
+            self.peak = max(self.peak, sum(map(anonymous, family)))
+
+
+def anonymous(process: psutil.Process) -> int:
+    """RssAnon of a process, 0 of one that is gone."""
+    try:
+        lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")), 0)
+    except OSError:
+        return 0
+
+
+def digests(run: Path) -> dict[str, str]:
+    """Hashes of what a build made, but not of run.yaml, which tells the time."""
+    places = [*run.glob("*.parquet"), *(run / "embedding.zarr").rglob("*")]
+    return {
+        str(place.relative_to(run)): hashlib.sha256(place.read_bytes()).hexdigest()
+        for place in places
+        if place.is_file()
+    }
+
+
+def command(path: Path, run: Path, processes: int, kill: bool = False) -> dict[str, object]:
+    """Rank a map by the command; seconds and memory."""
+    arguments = ["rank", str(path), "-o", str(run), "--size", str(SIZE), "--step", str(STEP), "--embed"]
+    started = time.perf_counter()
+    work = subprocess.Popen(
+        [sys.executable, "-m", "radiowidgets.cli", *arguments, "--quiet", "--processes", str(processes)]
+    )
+    killed = False
+    with Memory(work.pid) as memory:
+        while work.poll() is None:
+            time.sleep(0.05)
+            if kill and not killed and len(list((run / "parts").glob("*.parquet"))) >= 2:
+                workers = memory.workers()
+                if workers:
+                    os.kill(workers[0].pid, signal.SIGKILL)
+                    killed = True
+    if work.returncode:
+        sys.exit(f"radiowidgets rank ended with {work.returncode}")
+    return {
+        "seconds": round(time.perf_counter() - started, 1),
+        "peak_anonymous_GB": round(memory.peak / 1e9, 2),
+        "worker_killed": killed,
+    }
+
+
+def by_processes(path: Path, folder: Path) -> dict[str, object]:
+    """The command with one process, with two, and with two of which one is killed."""
+    found: dict[str, object] = {}
+    first: dict[str, str] = {}
+    for name, processes, kill in (
+        ("1 process", 1, False),
+        ("2 processes", 2, False),
+        ("2, one killed", 2, True),
+    ):
+        run = folder / name.replace(" ", "-").replace(",", "")
+        told = command(path, run, processes, kill)
+        made = digests(run)
+        first = first or made
+        told["same_bytes"] = made == first
+        told["run_MB"] = round(sum(p.stat().st_size for p in run.rglob("*") if p.is_file()) / 1e6, 1)
+        found[name] = told
+        print(f"{name:16s} {told}", flush=True)
+        shutil.rmtree(run)
+    return found
+
+
+def views(path: Path, number: int):
+    """So many views of one size on the map."""
+    import radiowidgets as rw
+
+    sky = rw.SkyMap.open(path)
+    a_side = int(np.ceil(np.sqrt(number)))
+    step = max(1, min(VIEW // 2, (min(sky.shape) - VIEW) // max(1, a_side - 1)))
+    frames = rw.cut_windows(sky, size=VIEW, step=step)
+    if len(frames) < number:
+        sys.exit(f"the map holds {len(frames)} frames, not {number}; give a larger --size")
+    return frames.select(np.arange(number))
+
+
+def one(path: Path, number: int, embed: bool) -> None:
+    """Build a run of views and print what it cost."""
+    import radiowidgets as rw
+    import radiowidgets.run as module
+    from radiowidgets.latent import embedding
+    from radiowidgets.run import chunks
+
+    spent = {"rank": 0.0, "embed": 0.0}
+
+    def timed(name, function):
+        def work(*arguments, **keywords):
+            begun = time.perf_counter()
+            try:
+                return function(*arguments, **keywords)
+            finally:
+                spent[name] += time.perf_counter() - begun
+
+        return work
+
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        rw.Run.build(Path(folder) / "warm", views(path, 500), embed=embed, progress=False)
+        module.rank = timed("rank", module.rank)
+        chunks.embed = timed("embed", embedding.embed)
+        frames = views(path, number)
+        before = anonymous(psutil.Process())
+        with Memory(os.getpid()) as memory:
+            begun = time.perf_counter()
+            run = rw.Run.build(Path(folder) / "run", frames, embed=embed, progress=False)
+            whole = time.perf_counter() - begun
+        size = sum(place.stat().st_size for place in run.path.rglob("*") if place.is_file())
+    rest = whole - sum(spent.values())
+    each = {"measure": rest, **spent, "all": whole}
+    print(
+        json.dumps(
+            {
+                "frames": number,
+                "embedded": embed,
+                "seconds": round(whole, 1),
+                "microseconds_a_frame": {
+                    name: round(1e6 * value / number, 1) for name, value in each.items()
+                },
+                "memory_MB": round((memory.peak - before) / 1e6),
+                "run_bytes_a_frame": round(size / number),
+            }
+        )
+    )
+
+
+def by_number(path: Path, largest: int, full: bool) -> list[dict[str, object]]:
+    """The cost of a frame, for more and more of them."""
+    rows = []
+    for number in (1_000, 10_000, 100_000, 1_000_000):
+        if number > largest:
+            break
+        for embed in (False, True):
+            if embed and number > EMBEDDED and not full:
+                continue
+            asked = ["--one", str(path), str(number), str(int(embed))]
+            done = subprocess.run(
+                [sys.executable, __file__, *asked], check=True, stdout=subprocess.PIPE, text=True
+            )
+            rows.append(json.loads(done.stdout.splitlines()[-1]))
+            print(rows[-1], flush=True)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, default=20_000, help="width and height of the map in pixels")
+    parser.add_argument("--largest", type=int, default=1_000_000, help="number of views at most")
+    parser.add_argument("--full", action="store_true", help="embed a million frames too")
+    parser.add_argument("--only", choices=["command", "frames"], help="one of the two parts")
+    parser.add_argument(
+        "--folder", help="where the map and the runs are written (default: a temporary folder)"
+    )
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        one(Path(options.one[0]), int(options.one[1]), options.one[2] == "1")
+        return
+    with tempfile.TemporaryDirectory(prefix="scale-", dir=options.folder) as name:
+        folder = Path(name)
+        path = folder / "large.fits"
+        write_map(path, options.size)
+        print(f"{options.size} x {options.size} pixels, {path.stat().st_size / 1e9:.2f} GB; ", end="")
+        print(f"{available_cores()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
+        found: dict[str, object] = {"map": options.size, "cores": available_cores()}
+        if options.only != "frames":
+            found["command"] = by_processes(path, folder)
+        if options.only != "command":
+            found["frames"] = by_number(path, options.largest, options.full)
+    print(json.dumps({"benchmark": "scale", **found}))
+
+
+if __name__ == "__main__":
+    main()
