@@ -39,6 +39,7 @@ _HOMES = {
     "project": "latent.projection",
     "Review": "widgets.review",
     "Relabel": "widgets.relabel",
+    "Outline": "widgets.outline",
     "LatentExplorer": "widgets.explorer",
     "ViewsExplorer": "widgets.views",
     "ThresholdExplorer": "widgets.companions",

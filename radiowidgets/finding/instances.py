@@ -513,6 +513,18 @@ def outline_of(patch: Patch, tolerance: float = 0.4) -> list[list[list[float]]]:
     return [np.round(ring, 1).tolist() for ring in rings if len(ring) >= 3]
 
 
+def outlines_of(found: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return what was found in a frame as outlines, such as `radiowidgets.Outline` starts from and the label log keeps.
+
+    Parameters
+    ----------
+    found
+        Anything with `kind` (text) and `patch`, such as `maskrcnn.Detection`.
+    """
+    drawn = [{"class": one.kind, "rings": outline_of(one.patch)} for one in found]
+    return [outline for outline in drawn if outline["rings"]]
+
+
 def mask_of(rings: Sequence[Sequence[Sequence[float]]], shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Return the pixels (rows, columns) of a frame whose centres lie within rings, by the even-odd rule.
 

@@ -217,6 +217,13 @@ def test_rings_within_one_another_are_holes_and_apart_are_islands():
     ]
 
 
+def test_what_was_found_becomes_outlines(mock):
+    said = [Said("COMPACT", patch) for patch in mock.patches[0]]
+    outlines = objects.outlines_of(said)
+    assert [one["class"] for one in outlines] == ["COMPACT"] * len(said)
+    assert outlines[0]["rings"] == objects.outline_of(mock.patches[0][0])
+
+
 def test_corrected_outlines_become_training_frames(tmp_path, mock):
     log = LabelLog(tmp_path, annotator="ana")
     ids = [f"f{k}" for k in range(12)]
