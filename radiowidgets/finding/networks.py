@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from radiowidgets.models.cards import KINDS, Card, read_card, write_card
 
 try:
     import keras
+    from keras import layers
 except ImportError as error:
     raise MissingExtraError(
         "networks need Keras and a backend: pip install 'radiowidgets[deep]', or keras with jax or torch."
@@ -137,6 +139,78 @@ def load(
     except (KeyError, ValueError, TypeError, OSError, ParameterError) as error:
         raise DataError(f"the network in {folder} cannot be read ({error!s:.100}); save it anew.") from error
     return model, card
+
+
+def half_resolution(
+    channels: int,
+    outputs: int,
+    *,
+    width: int,
+    blocks: int,
+    bias: float = 0.0,
+    seed: int = 0,
+    dtype: Any = None,
+    name: str | None = None,
+) -> keras.Model:
+    """Return a small residual network that answers for 2 x 2 pixels at a time, for maps of any even size.
+
+    Parameters
+    ----------
+    channels, outputs : int
+        From (n, h, w, channels) to (n, h / 2, w / 2, outputs).
+    width, blocks : int
+        Filters, and residual blocks of two 3 x 3 convolutions, after one of 6 x 6 with a step of 2.
+    bias : float
+        Where the outputs start.
+    seed : int
+        Of the weights.
+    dtype : optional
+        Of the computation, such as 'mixed_bfloat16'. Default: Keras's.
+    """
+    count = iter(range(1000))
+
+    def convolution(filters: int, kernel: int, dtype: Any = dtype, **options: Any) -> keras.layers.Layer:
+        start = keras.initializers.HeNormal(seed=seed * 1000 + next(count))
+        return layers.Conv2D(
+            filters, kernel, padding="same", kernel_initializer=start, dtype=dtype, **options
+        )
+
+    inputs = keras.Input((None, None, channels), dtype="float32")
+    hidden = convolution(width, 6, strides=2, activation="relu")(inputs)
+    for _ in range(blocks):
+        step = convolution(width, 3, activation="relu")(hidden)
+        step = convolution(width, 3)(step)
+        hidden = layers.ReLU(dtype=dtype)(layers.Add(dtype=dtype)([hidden, step]))
+    last = convolution(outputs, 3, "float32", bias_initializer=keras.initializers.Constant(bias))
+    return keras.Model(inputs, last(hidden), name=name)
+
+
+def in_tiles(
+    network: keras.Model, image: NDArray[np.float32], prepare: Callable[[Any], Any], tile: int, margin: int
+) -> NDArray[np.float32]:
+    """Return (ny / 2, nx / 2, outputs): what a network of `half_resolution` says of an image (ny, nx).
+
+    A large image goes through in tiles of about `tile` pixels, each with a margin as wide as the network sees: the
+    result is that of the whole. Beyond the border the image is 0.
+    """
+    ny, nx = image.shape
+    sides = [2 * math.ceil(side / math.ceil(side / tile) / 2) for side in (ny, nx)]
+    high, wide = (math.ceil(side / step) * step for side, step in zip((ny, nx), sides, strict=True))
+    padded = np.pad(image, ((margin, margin + high - ny), (margin, margin + wide - nx)))
+    inside = slice(margin // 2, -margin // 2)
+    out = np.empty((high // 2, wide // 2, network.output_shape[-1]), np.float32)
+    for y in range(0, high, sides[0]):
+        for x in range(0, wide, sides[1]):
+            part = padded[y : y + sides[0] + 2 * margin, x : x + sides[1] + 2 * margin]
+            given = np.asarray(network.predict_on_batch(prepare(part)[None]))
+            place = slice(y // 2, (y + sides[0]) // 2), slice(x // 2, (x + sides[1]) // 2)
+            out[place] = given[0, inside, inside]
+    return out[: -(-ny // 2), : -(-nx // 2)]
+
+
+def logistic(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the probabilities of logits."""
+    return 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
 
 
 def peaks(

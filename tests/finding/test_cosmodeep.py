@@ -12,10 +12,13 @@ from radiowidgets.finding.cosmodeep import (
     cosmodeep_network,
     cut_tiles,
     load_cosmodeep,
+    load_web_pixels,
     mock_images,
     normalised,
     surface_brightness,
     train_cosmodeep,
+    train_web_pixels,
+    web_patches,
 )
 from radiowidgets.finding.finders import find
 from radiowidgets.finding.matching import score_tiles, signal_tiles
@@ -144,3 +147,32 @@ def test_a_folder_keeps_the_network(trained, tmp_path):
     other = CosmoDeep(trained.network, Card("network", "x", ("a",), ("b",), recipe={"finder": "other"}))
     with pytest.raises(DataError, match="no cosmodeep"):
         load_cosmodeep(other.save(tmp_path / "other"))
+
+
+# ------------------------------------------------------------------------------------
+# the improved variant
+
+
+def test_patches_tell_the_share_of_pixels_above_the_threshold():
+    clean = np.zeros((50, 40), np.float32)
+    clean[0, 1], clean[2:4, 2:4] = 2e-7, 0.6e-7
+    images, labels = web_patches([(clean + 1e-7, clean)], f_th=0.5, size=20)
+    assert images.shape == (4, 20, 20, 2) and labels.shape == (4, 10, 10, 1)
+    assert labels[0, :2, :2, 0].tolist() == [[0.25, 0], [0, 1]] and labels.sum() == 1.25
+    assert images[3, 5, 5] == pytest.approx([np.arcsinh(2), np.tanh(0.5)])
+
+
+def test_the_improved_variant_learns_faster_and_has_its_folder(tmp_path):
+    pairs = [blobs(k, size=240) for k in range(4)]
+    finder = train_web_pixels(pairs, [blobs(9)], tile=20, epochs=12, seed=1)
+    noisy, clean = blobs(20)
+    actual = Tiles.of([(noisy, clean)], tile=20).labels.reshape(10, 10)
+    shares = finder.shares(noisy)
+    assert score_tiles([shares > finder.threshold], [actual])["value"]["As"] > 0.9
+    sky = rw.SkyMap.from_array(noisy, name="web", unit="Jy / arcsec2")
+    found = find(sky, finder)
+    above, expected = clean > 1e-7, found.probability
+    assert expected[above].mean() > 0.6 and expected[~above].mean() < 0.1
+    np.testing.assert_array_equal(signal_tiles(found, sky.shape, 20), shares > finder.threshold)
+    finder.save(tmp_path / "web")
+    np.testing.assert_array_equal(load_web_pixels(tmp_path / "web").shares(noisy), shares)
