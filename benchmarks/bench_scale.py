@@ -29,6 +29,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import psutil
 from bench_frames import write_map
+from results import result
 
 from radiowidgets.parallel import available_cores
 
@@ -134,6 +135,10 @@ def by_processes(path: Path, folder: Path) -> dict[str, object]:
         found[name] = told
         print(f"{name:16s} {told}", flush=True)
         shutil.rmtree(run)
+    one, two = found["1 process"]["seconds"], found["2 processes"]["seconds"]
+    result(
+        f"rank a map of {path.stat().st_size / 1e9:.1f} GB by 2 processes", two, one, than="ours, 1 process"
+    )
     return found
 
 
