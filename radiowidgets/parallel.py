@@ -221,10 +221,14 @@ def _connect(address: str) -> Iterator[Any]:
 
 @contextmanager
 def _start(processes: int) -> Iterator[Any]:
+    import dask
     from distributed import Client, LocalCluster
     from distributed.security import Security
 
+    # Its web pages know no certificates: without routes they show nothing.
+    silent: dict[str, list[str]] = {f"distributed.{who}.http.routes": [] for who in ("scheduler", "worker")}
     with (
+        dask.config.set(silent),
         LocalCluster(
             n_workers=processes,
             threads_per_worker=1,
@@ -232,6 +236,7 @@ def _start(processes: int) -> Iterator[Any]:
             protocol="tls://",
             security=Security.temporary(),
             dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
             silence_logs=logging.ERROR,
             env={f"TF_NUM_{which}_THREADS": "1" for which in ("INTRAOP", "INTEROP")},
         ) as cluster,

@@ -13,6 +13,7 @@ from pathlib import Path
 from radiowidgets.errors import RadioWidgetsError
 from radiowidgets.labels.files import make_folder, share
 
+_ABANDONED = 86400.0  # seconds
 _SPEECHLESS = 5.0  # seconds after which a lock that does not say whose it is was left by one that died
 
 
@@ -78,10 +79,22 @@ def clear_drafts(folder: Path, names: Iterable[str]) -> None:
     """Remove what `drafted` left of files of these names when its process was killed; hold the lock for it."""
     for name in names:
         for draft in folder.glob(f".{glob.escape(name)}.*.part"):
-            if draft.is_dir():
-                shutil.rmtree(draft, ignore_errors=True)
-            else:
-                draft.unlink(missing_ok=True)
+            _remove(draft)
+
+
+def clear_old_drafts(folder: Path) -> None:
+    """Remove what was left in a cache that several processes fill: drafts that nobody has touched for a day."""
+    with suppress(OSError):
+        for draft in folder.glob(".*.part"):
+            if time.time() - draft.stat().st_mtime > _ABANDONED:
+                _remove(draft)
+
+
+def _remove(draft: Path) -> None:
+    if draft.is_dir():
+        shutil.rmtree(draft, ignore_errors=True)
+    else:
+        draft.unlink(missing_ok=True)
 
 
 def _take(place: Path, mine: str) -> bool:

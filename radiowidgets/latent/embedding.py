@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from radiowidgets.data.building import drafted
+from radiowidgets.data.building import clear_old_drafts, drafted
 from radiowidgets.errors import ParameterError, RadioWidgetsError, check_one_of
 
 if TYPE_CHECKING:
@@ -90,6 +90,8 @@ def embed(
 
         encoder = shipped_encoder()
     folder = _folder(encoder, size, turns, cache)
+    if folder is not None:
+        clear_old_drafts(folder)
     parts = [np.arange(start, min(start + CHUNK, len(frames))) for start in range(0, len(frames), CHUNK)]
 
     def work(indices: NDArray[Any]) -> NDArray[np.float32]:
