@@ -481,6 +481,41 @@ def _share(hits: int, number: int, level: float) -> dict[str, float]:
     return {"hits": hits, "number": number, "value": value, "low": low, "high": high}
 
 
+def mistakes(
+    found: Found,
+    truth: pd.DataFrame,
+    *,
+    least: float = 5.0,
+    radius: float = RADIUS,
+    factor: float | None = None,
+) -> pd.DataFrame:
+    """Return what a finder missed and what it invented, the brightest of both first, to look at.
+
+    Parameters
+    ----------
+    found, truth, radius, factor
+        As for `score_finder`; pairs are one to one, among sources of a flux_over_rms of 1 at least.
+    least : float
+        Sources below so much flux_over_rms are not missed.
+
+    Returns
+    -------
+    DataFrame
+        A row a mistake: what ('missed' or 'invented'), x, y, ra, dec, flux, kind, flux_over_rms, score (that of the
+        finder; NaN of what it missed).
+    """
+    _shape(truth)
+    there = truth[truth["flux_over_rms"] >= 1].reset_index(drop=True)
+    pairs = match_sources(found.table, there, radius, factor)
+    lost = there.drop(index=list(pairs["truth"])).assign(what="missed", score=np.nan)
+    table = found.table.drop(index=list(pairs["found"]))
+    false = table.assign(what="invented", flux_over_rms=table["flux"] / truth.attrs["rms"])
+    columns = ["what", "x", "y", "ra", "dec", "flux", "kind", "flux_over_rms", "score"]
+    both = [part.reindex(columns=columns) for part in (lost[lost["flux_over_rms"] >= least], false)]
+    parts = [part.sort_values("flux_over_rms", ascending=False, kind="stable") for part in both if len(part)]
+    return pd.concat(parts, ignore_index=True) if parts else both[0].reset_index(drop=True)
+
+
 def score_for_reliability(
     found: Found,
     truth: pd.DataFrame,

@@ -127,7 +127,9 @@ def _kron_flux(
     """Return the sums of pixels in 2.5 Kron radii, or over the pixels above the threshold where that is less."""
     import sep as library
 
-    angle = np.clip(objects["theta"].astype(np.float64), -np.pi / 2, np.pi / 2)  # single precision goes beyond
+    angle = np.clip(
+        objects["theta"].astype(np.float64), -np.pi / 2, np.pi / 2
+    )  # single precision goes beyond
     shape = [objects["x"], objects["y"], *(np.maximum(objects[axis], 0.3) for axis in "ab"), angle]
     others = {"mask": blank, "segmap": labels, "seg_id": np.arange(1, len(objects) + 1, dtype=np.int32)}
     kron, _ = library.kron_radius(pixels, *shape, 6.0, **others)

@@ -151,6 +151,16 @@ def test_the_score_for_a_reliability():
     assert matching.score_for_reliability(found_at([10], [10]), truth) == -np.inf
 
 
+def test_mistakes_are_listed_to_look_at():
+    truth = truth_of([10, 50, 90, 130], [10, 10, 10, 10], ratio=[20.0, 30.0, 3.0, 6.0])
+    found = found_at([10, 90, 170], [10, 10, 10], flux=[1.0, 1.0, 0.4], score=0.5)
+    table = matching.mistakes(found, truth)
+    assert table["what"].tolist() == ["missed", "missed", "invented"]
+    assert table["x"].tolist() == [50, 130, 170]
+    assert table["flux_over_rms"].tolist() == pytest.approx([30, 6, 4])
+    assert len(matching.mistakes(found_at([], []), truth, least=99)) == 0
+
+
 def test_masks_pair_by_their_overlap():
     labels = np.zeros(SHAPE, int)
     labels[10:20, 10:20], labels[50:60, 50:60], labels[80:90, 80:90] = 1, 2, 5
