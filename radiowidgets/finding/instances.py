@@ -40,9 +40,9 @@ SURVEYS: tuple[tuple[str, dict[str, Any]], ...] = (
         {
             "rare": 30.0,
             "beam": (8.0, 8.0, 0.0),
-            "gain_error": 0.06,
-            "phase_error": 0.1,
-            "artefact_snr": 100.0,
+            "gain_error": 0.04,
+            "phase_error": 0.07,
+            "artefact_snr": 150.0,
         },
     ),
     ("first", {"rare": 60.0}),
@@ -62,11 +62,7 @@ MAP_SIZE = 1024
 #: Shares of the classes that training frames are centred on: about those of the paper's balanced samples, with more
 #: FLAGGED, for there are few.
 BALANCE = {"SPURIOUS": 0.15, "COMPACT": 0.3, "EXTENDED": 0.25, "EXTENDED-MULTISLAND": 0.2, "FLAGGED": 0.1}
-
-
-MOST = 24  # objects of a mock frame: more is a field of artefacts, which the paper's samples do not have
-
-
+MOST = 16  # objects of a mock frame: more is a field of artefacts, which the paper's samples do not have
 AROUND = 10  # pixels round the box of an object in which its background is measured
 
 
@@ -147,6 +143,16 @@ class Instances:
             self.patches + other.patches,
         )
 
+    def outlines(self) -> dict[int, list[dict[str, Any]]]:
+        """Return the objects of each frame by its place, as `radiowidgets.Outline` and labels hold them."""
+        return {
+            k: [
+                {"class": CLASSES[kind], "rings": outline_of(patch)}
+                for kind, patch in zip(self.kinds[k], self.patches[k], strict=True)
+            ]
+            for k in range(len(self))
+        }
+
     def counts(self) -> dict[str, int]:
         """Return how many objects of each class there are."""
         every = np.concatenate([np.zeros(0, int), *self.kinds])
@@ -180,7 +186,7 @@ def mock_instances(
         Maps of each survey.
     balanced
         Whether frames are laid round objects of classes drawn by `BALANCE`, to learn from; else anywhere, but so
-        that they show an object. Frames of more than 24 objects are left out.
+        that they show an object. Frames of more than 16 objects are left out.
     surveys
         Presets with what is changed in them.
     """
@@ -514,7 +520,7 @@ def outline_of(patch: Patch, tolerance: float = 0.4) -> list[list[list[float]]]:
 
 
 def outlines_of(found: Sequence[Any]) -> list[dict[str, Any]]:
-    """Return what was found in a frame as outlines, such as `radiowidgets.Outline` starts from and the label log keeps.
+    """Return what was found in a frame as outlines, as `radiowidgets.Outline` starts from and labels keep them.
 
     Parameters
     ----------

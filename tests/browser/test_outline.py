@@ -54,7 +54,7 @@ def test_outlines_are_corrected_drawn_and_saved_and_a_restart_loses_nothing(page
     page.keyboard.press(".")
     page.keyboard.press("Shift+ArrowLeft")
     expect(root.locator(".rw-outline-object[aria-selected=true]")).to_contain_text("EXTENDED")
-    expect(facts).to_contain_text("not saved yet")
+    expect(root.locator(".rw-saved")).to_have_text("changed, not saved yet")
     # With the pointer: what was missed is drawn round.
     draw_round(page, root, [(39, 6), (49, 6), (49, 26), (39, 26), (39, 8)])
     expect(root).to_have_attribute("data-objects", "2")

@@ -222,6 +222,8 @@ def test_what_was_found_becomes_outlines(mock):
     outlines = objects.outlines_of(said)
     assert [one["class"] for one in outlines] == ["COMPACT"] * len(said)
     assert outlines[0]["rings"] == objects.outline_of(mock.patches[0][0])
+    own = mock.outlines()
+    assert len(own) == 12 and own[0][0]["class"] == CLASSES[mock.kinds[0][0]]
 
 
 def test_corrected_outlines_become_training_frames(tmp_path, mock):

@@ -68,6 +68,13 @@ export function square([x, y], side) {
 
 class OutlineSaving extends Saving {
   describe(action) { return action.kind === "undo" ? "an undo" : `${plural(action.outlines.length, "outline")} of ${action.name}`; }
+
+  show(state) {
+    super.show(state);
+    if (!this.app.dirty || state.waiting) return;
+    setText(this.light, "changed, not saved yet");
+    this.light.dataset.state = "saving";
+  }
 }
 
 class Outline {
@@ -75,7 +82,7 @@ class Outline {
     this.model = model;
     this.identity = `rw-${Math.random().toString(36).slice(2, 10)}`;
     Object.assign(this, { rows: [], place: 0, outlines: [], chosen: null, dirty: false, classes: [], rated: 0 });
-    this.panel = { writeNote() {} }; // nothing is written here
+    this.panel = { writeNote: () => { if (this.dirty) this.save(); } }; // what is changed is sent before the page closes
     this.pending = new Map();
     this.saving = new OutlineSaving(this);
     this.tiles = new TileStore({ request: (content) => model.send({ ...content, view: this.identity }), arrived: () => this.paint() });
@@ -380,8 +387,9 @@ class Outline {
     if (!row) { setText(this.facts, "There are no frames."); return; }
     this.root.dataset.dirty = String(this.dirty);
     this.root.dataset.objects = String(this.outlines.length);
-    const state = this.dirty ? "changed, not saved yet" : row.drawn ? "saved" : "as it was found";
+    const state = this.dirty ? "changed" : row.drawn ? "saved" : "as it was found";
     setText(this.facts, [row.id, plural(this.outlines.length, "object"), state].join(" · "));
+    this.saving.refresh();
     this.list.replaceChildren(...this.outlines.map((one, k) => h("button", { class: "rw-outline-object", type: "button", role: "option", "aria-selected": String(k === this.chosen?.object),
       onclick: () => { this.chosen = { object: k }; this.show(); this.focus(); } },
     h("span", { class: "rw-outline-dot", style: { background: this.colour(one.class) } }), `${k + 1} ${one.class}`, h("span", { class: "rw-quiet" }, `${area(one.rings).toFixed(0)} px`))));
