@@ -1,9 +1,11 @@
-"""How soon labels that were flipped on purpose are found: confident learning beside plain least confidence and chance.
+"""How soon labels that were flipped on purpose are found, in the order of Relabel and in others.
 
-A tenth of the labels is given another class at random; the classifier that judges them (a linear layer on the shipped
-encoder, out of fold) has seen the wrong ones as well. Sets: mock objects of `models.mockframes` by their kind, and
-MiraBest (FR I, FR II and hybrids, folds grouped by sky field), which the encoder never saw. Both columns of cleanlab
-are run beside ours where it is installed. With --picture the first twelve suspects are drawn.
+A tenth of the labels is given another class at random; the classifiers that judge them (on the shipped encoder, out of
+fold) have seen the wrong ones as well. Sets: mock objects of `models.mockframes` by their kind, and MiraBest (FR I,
+FR II and hybrids, folds grouped by sky field), which the encoder never saw. Ways: ours, least odds of the label by
+`judge_labels`; confident learning, least confidence and cleanlab (where installed) on the same probabilities; odds and
+least confidence of the linear layer alone. The way was chosen on mock objects of other seeds. With --picture the first
+twelve suspects are drawn.
 
     python benchmarks/bench_mislabels.py [--seeds 10] [--picture OUT.png]
 """
@@ -27,6 +29,7 @@ from radiowidgets.models import evaluate
 from radiowidgets.models.mockframes import KINDS, mock_objects
 
 FLIPPED = 0.1
+OURS = "odds (ours)"
 
 
 def flip(labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -39,25 +42,31 @@ def flip(labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.n
     return given, wrong
 
 
-def orders(given: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
+def orders(given: np.ndarray, alone: np.ndarray, judged: np.ndarray) -> dict[str, np.ndarray]:
     """Return all frames in the order in which each way would show them."""
     _, codes = np.unique(given, return_inverse=True)
-    own = probabilities[np.arange(len(given)), codes]
+
+    def suspected(probabilities: np.ndarray, order: str = "odds") -> np.ndarray:
+        table = evaluate.suspected_mislabels(given, probabilities, every=True, order=order)
+        return table["index"].to_numpy()
+
+    def least(probabilities: np.ndarray) -> np.ndarray:
+        return np.argsort(probabilities[np.arange(len(given)), codes], kind="stable")
+
     found = {
-        "confident learning (ours)": evaluate.suspected_mislabels(given, probabilities, every=True)[
-            "index"
-        ].to_numpy(),
-        "least confidence": np.argsort(own, kind="stable"),
+        OURS: suspected(judged),
+        "confident learning": suspected(judged, "confident learning"),
+        "least confidence": least(judged),
+        "odds, linear alone": suspected(alone),
+        "least confidence, linear alone": least(alone),
     }
     try:
         from cleanlab.filter import find_label_issues
         from cleanlab.rank import get_label_quality_scores
     except ImportError:
         return found
-    issues = find_label_issues(codes, probabilities, return_indices_ranked_by="normalized_margin")
-    quality = np.argsort(
-        get_label_quality_scores(codes, probabilities, method="normalized_margin"), kind="stable"
-    )
+    issues = find_label_issues(codes, judged, return_indices_ranked_by="normalized_margin")
+    quality = np.argsort(get_label_quality_scores(codes, judged, method="normalized_margin"), kind="stable")
     found["cleanlab"] = np.r_[issues, quality[~np.isin(quality, issues)]]
     return found
 
@@ -67,8 +76,9 @@ def shares(vectors: np.ndarray, labels: np.ndarray, groups: np.ndarray | None, s
     rows = []
     for seed in range(seeds):
         given, wrong = flip(labels, np.random.default_rng(seed))
-        _, probabilities = evaluate.cross_validate(vectors, given, groups, count=5, repeats=1, seed=seed)
-        for way, order in orders(given, probabilities).items():
+        _, alone = evaluate.cross_validate(vectors, given, groups, seed=seed)
+        judged = evaluate.judge_labels(vectors, given, groups, seed=seed)
+        for way, order in orders(given, alone, judged).items():
             for part in (0.25, 0.5, 1.0, 2.0):
                 first = round(part * len(wrong))
                 rows.append((way, first, np.isin(order[:first], wrong).sum() / len(wrong)))
@@ -82,8 +92,8 @@ def draw(frames: FrameSet, vectors: np.ndarray, labels: np.ndarray, groups: np.n
     import matplotlib.pyplot as plt
 
     given, wrong = flip(labels, np.random.default_rng(0))
-    _, probabilities = evaluate.cross_validate(vectors, given, groups, count=5, repeats=1)
-    first = evaluate.suspected_mislabels(given, probabilities, every=True)[:12]
+    judged = evaluate.judge_labels(vectors, given, groups)
+    first = evaluate.suspected_mislabels(given, judged, every=True)[:12]
     figure, axes = plt.subplots(3, 4, figsize=(10, 8.4), layout="constrained")
     for axis, row in zip(axes.flat, first.itertuples(), strict=True):
         pixels = np.nan_to_num(frames[row.index].pixels)
@@ -98,9 +108,10 @@ def tell(name: str, table: pd.DataFrame) -> None:
     """Print a table, and as a result the shares among as many suspects as there are flips."""
     print(table.to_string())
     found = table["mean"].iloc[:, 2]
-    for way in found.index.drop(["chance", "confident learning (ours)"]):
-        ours = found["confident learning (ours)"]
-        result(f"{name}: flips among the suspects", ours, found[way], unit="share", more=True, than=way)
+    for way in found.index.drop(OURS):
+        result(
+            f"{name}: flips among the suspects", found[OURS], found[way], unit="share", more=True, than=way
+        )
 
 
 def main() -> None:

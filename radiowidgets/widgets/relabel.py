@@ -97,26 +97,36 @@ class Relabel(anywidget.AnyWidget):
         cls,
         run: Run,
         labels: Sequence[str] | np.ndarray,
-        probabilities: np.ndarray,
+        probabilities: np.ndarray | None = None,
         *,
+        order: str = "odds",
         frames: Sequence[int] | np.ndarray | None = None,
         **options: Any,
     ) -> "Relabel":
-        """Return the widget on the labels that confident learning suspects, the surest first.
+        """Return the widget on as many labels as confident learning suspects, the surest first.
 
         Parameters
         ----------
         run : Run
         labels : (n,) texts
             The label of each frame of the run, or of each of `frames`.
-        probabilities : (n, classes) array
-            Out of fold, of `radiowidgets.models.evaluate.cross_validate`, classes in their order.
+        probabilities : (n, classes) array, optional
+            Of each label, out of fold, classes in their order. By default `radiowidgets.models.evaluate.judge_labels`
+            on the embedding of the run.
+        order : {'odds', 'confident learning'}
+            See `radiowidgets.models.evaluate.suspected_mislabels`.
         frames : (n,) positions, optional
             Of the frames that have a label, where not all do.
-        """
-        from radiowidgets.models.evaluate import suspected_mislabels
 
-        labels, probabilities = np.asarray(labels).astype(str), np.asarray(probabilities)
+        Raises
+        ------
+        ParameterError
+            If labels, probabilities and frames do not fit each other, a class is too rare to be judged, or there are
+            neither probabilities nor an embedding.
+        """
+        from radiowidgets.models.evaluate import judge_labels, suspected_mislabels
+
+        labels = np.asarray(labels).astype(str)
         rows = np.arange(len(run.frames)) if frames is None else np.asarray(frames, dtype=np.int64)
         if len(labels) != len(rows):
             raise ParameterError(f"There are {len(labels)} labels; give one for each of {len(rows)} frames.")
@@ -124,7 +134,14 @@ class Relabel(anywidget.AnyWidget):
             raise ParameterError(
                 f"frames goes from {rows.min()} to {rows.max()}; there are {len(run.frames)}."
             )
-        found = suspected_mislabels(labels, probabilities)[:MOST]
+        if probabilities is None:
+            if run.embedding is None:
+                raise ParameterError(
+                    "The run has no embedding to judge labels by; give probabilities, or make it with rw.embed(frames)."
+                )
+            probabilities = judge_labels(run.embedding[rows], labels)
+        probabilities = np.asarray(probabilities)
+        found = suspected_mislabels(labels, probabilities, order=order)[:MOST]
         ids = np.asarray(run.frames.frame_ids)[rows[found["index"]]]
         examples = {}
         for k, name in enumerate(np.unique(labels)):

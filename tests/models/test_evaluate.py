@@ -89,16 +89,26 @@ def test_wrong_labels_are_found_and_counted(clouds):
     given = labels.copy()
     wrong = [3, 70, 130]
     given[wrong] = ["double", "point", "bent"]
-    _, probabilities = evaluate.cross_validate(rows, given)
+    probabilities = evaluate.judge_labels(rows, given)
+    assert np.allclose(probabilities.sum(axis=1), 1)
     found = evaluate.suspected_mislabels(given, probabilities)
-    assert set(wrong) <= set(found["index"][:6])
+    assert len(found) >= 3
     row = found.set_index("index").loc[3]
     assert row["label"] == "double" and row["suggested"] == "bent"
     assert row["probability"] < row["suggested_probability"]
     every = evaluate.suspected_mislabels(given, probabilities, every=True)
-    assert sorted(every["index"]) == list(range(180))
+    assert sorted(every["index"]) == list(range(180)) and set(wrong) <= set(every["index"][:6])
     pd.testing.assert_frame_equal(every[: len(found)], found)
     assert (every["label"] != every["suggested"]).all()
+    odds = every["probability"] / every["suggested_probability"]
+    assert odds.is_monotonic_increasing
+    named = evaluate.suspected_mislabels(given, probabilities, order="confident learning")
+    assert (
+        len(named) == len(found)
+        and (np.diff(named["suggested_probability"] - named["probability"]) <= 0).all()
+    )
+    with pytest.raises(ParameterError, match="order is 'luck'"):
+        evaluate.suspected_mislabels(given, probabilities, order="luck")
     table = evaluate.confusion(given, probabilities)
     assert table.to_numpy().sum() == 180 and table.loc["bent", "bent"] > 50
     assert list(table.index) == list(table.columns) == ["bent", "double", "point"]

@@ -199,6 +199,25 @@ def test_suspects_of_some_frames(run):
         rw.Relabel.suspects(run, labels, probabilities, frames=[*rows[:-1], 90])
 
 
+def test_labels_are_judged_by_the_embedding_of_the_run(tmp_path):
+    rng = np.random.default_rng(0)
+    frames = rw.FrameSet.from_images([rng.normal(size=(16, 16)) for _ in range(40)])
+    truth = np.tile(["double", "ring"], 20)
+    z = rng.normal(size=(40, 3)) + 4.0 * (truth == "ring")[:, None]
+    labels = truth.copy()
+    labels[7] = "double"
+    run = rw.Run.create(tmp_path / "judged", frames, z.astype(np.float32), annotator="ada")
+    relabel = rw.Relabel.suspects(run, labels)
+    assert relabel.queue.loc[0, ["frame_id", "label", "suggested"]].tolist() == [
+        run.frames.frame_ids[7], "double", "ring",
+    ]  # fmt: skip
+    named = rw.Relabel.suspects(run, labels, order="confident learning")
+    assert len(named.queue) == len(relabel.queue)
+    bare = rw.Run.create(tmp_path / "bare", frames, annotator="ada")
+    with pytest.raises(ParameterError, match="no embedding to judge labels by"):
+        rw.Relabel.suspects(bare, labels)
+
+
 def said(run, **people):
     ids = [str(name) for name in run.frames.frame_ids[:9]]
     for who, labels in people.items():
