@@ -35,7 +35,7 @@ myst_enable_extensions = ["colon_fence"]
 
 autodoc_typehints = "none"  # types stand in the docstrings
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True, "undoc-members": False, "show-inheritance": False}
+autodoc_default_options = {"members": True}
 autosummary_generate = False
 napoleon_google_docstring = False
 napoleon_use_ivar = True
@@ -50,6 +50,7 @@ html_sourcelink_suffix = ""
 html_show_sourcelink = False
 html_additional_pages = {"index": "redirect.html"}
 templates_path = ["templates"]
+html_sidebars = {"docs/*": []}  # a page without pages below it
 html_theme_options = {
     "navbar_align": "left",
     "show_prev_next": True,
