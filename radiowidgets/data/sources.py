@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from radiowidgets.data.maps import SkyMap
+
 # Indices of some frames, pixels that hold them all, and their boxes: y, x, height, width.
 Chunk: TypeAlias = tuple[
     "NDArray[Any]",
@@ -46,6 +48,7 @@ _PER_OCTAVE = 8  # coarse bins beyond
 _COARSE = 128 * _PER_OCTAVE
 _SAMPLES = 1024  # pixels of the first guess
 _TOGETHER = 64  # frames of one task
+_READ = 16 * 2**20  # bytes of a map that are read at once to be thinned
 _IN_CACHE = 8  # overlapping frames of 256 pixels that fit into a processor's cache
 _CROWDED = (
     0.005  # share of the pixels in one coarse bin from which on it matters where in the bin a limit falls
@@ -196,11 +199,19 @@ def _wide_boxes(frames: FrameSet, mesh: float) -> Iterator[Chunk]:
                 held, first = held[:0], begin
             last = first + len(held)
             if end > last:
-                new = sky.rows(last * thin, min(ny, end * thin))[::thin, ::thin]
-                held = np.concatenate([held, new])
+                held = np.concatenate([held, *_thinned_rows(sky, last, end, thin)])
             boxes = low_y[group] - begin, low_x[group], (high_y - low_y)[group], (high_x - low_x)[group]
             top, left, tall, broad = (box.astype(np.int32) for box in boxes)
             yield members[group], held[: end - first], top, left, tall, broad
+
+
+def _thinned_rows(sky: SkyMap, low: int, high: int, thin: int) -> Iterator[NDArray[np.float32]]:
+    """Yield rows of a thinned map, some at a time: all columns of a wide map are much to hold at once."""
+    ny, nx = sky.shape
+    together = max(1, _READ // (4 * nx * thin))
+    for top in range(low, high, together):
+        end = min(top + together, high)
+        yield sky.rows(top * thin, min(ny, end * thin))[::thin, ::thin].copy()
 
 
 def _widen(start: NDArray[Any], length: NDArray[Any], mesh: float, limit: int, thin: int) -> tuple[Any, Any]:
