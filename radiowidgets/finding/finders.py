@@ -27,9 +27,11 @@ COLUMNS = ("x", "y", "ra", "dec", "flux", "peak", "score", "kind")
 #: The finders known by name, and the functions that make them: ``maker(**options)`` returns a finder.
 FINDERS = {
     "islands": "peers:islands",
+    "pinpoint": "pinpoint:pinpoint",
     "sep": "peers:sep",
     "pybdsf": "peers:pybdsf",
     "cosmodeep-islands": "peers:cosmodeep_islands",
+    "maskrcnn": "maskrcnn:maskrcnn",
 }
 
 

@@ -724,6 +724,23 @@ def _seen(images: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.flatnonzero(np.isfinite(images).any(axis=(1, 2)))
 
 
+def maskrcnn(folder: str | os.PathLike[str], score: float = 0.5) -> InstanceFinder:
+    """Return a trained finder by name: ``find(sky, "maskrcnn", folder="...")``.
+
+    Parameters
+    ----------
+    folder
+        Of `InstanceFinder.save`. No trained network comes with the package.
+    score
+        Objects of at least this score are given.
+    """
+    finder = load_instances(folder)
+    if not 0 < score < 1:
+        raise ParameterError(f"score is {score!r}; give a number between 0 and 1, such as 0.5.")
+    finder.score = score
+    return finder
+
+
 def load_instances(folder: str | os.PathLike[str]) -> InstanceFinder:
     """Read a network that `InstanceFinder.save` wrote.
 

@@ -17,7 +17,7 @@ from models.test_ssl import other_backend
 from radiowidgets.data.maps import SkyMap
 from radiowidgets.errors import DataError, ParameterError, RunError
 from radiowidgets.finding import maskrcnn as network
-from radiowidgets.finding.finders import find
+from radiowidgets.finding.finders import find, make_finder
 from radiowidgets.finding.instances import CLASSES, Instances, patch_of, score_instances
 from radiowidgets.models.ssl.base import Recipe, make_method, train
 
@@ -229,6 +229,9 @@ def test_weights_are_kept_with_their_card_and_read_back(trained, frames, tmp_pat
     one, other = trained.detect(frames.images[:2]), again.detect(frames.images[:2])
     assert [d.box for d in one[0]] == [d.box for d in other[0]]
     assert again.card.classes == CLASSES
+    assert make_finder("maskrcnn", folder=tmp_path, score=0.9).score == 0.9
+    with pytest.raises(ParameterError, match="between 0 and 1"):
+        make_finder("maskrcnn", folder=tmp_path, score=1.5)
     (tmp_path / "network.weights.h5").write_bytes(b"nothing")
     with pytest.raises(DataError, match="not what its card speaks of"):
         network.load_instances(tmp_path)
