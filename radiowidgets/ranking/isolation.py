@@ -14,6 +14,7 @@ from radiowidgets.ranking.active import clipped_spread, kept_ratings, learn_from
 TREES = 200
 CONTAMINATION = 0.001
 FEATURED = "frame features"
+BOTH = f", by the embedding and the {FEATURED}"  # after what was learnt from ratings
 FEW = 10  # frames below which a forest says nothing
 BLANK = 0.9  # a frame blank beyond this share has no sky to rank
 PADDING = 1e-3  # of a map's typical noise: what is smoother was filled in
@@ -59,8 +60,8 @@ def rank(
     frames : FrameSet
         The n frames to rank.
     embedding : (n, d) array, optional
-        What the forest sees. Default: the frame features. Where `features` are given too, the score is the mean of
-        those of two forests, one on each, so that neither drowns the other.
+        What the forest sees, unless `features` are given: then these alone make the first order, which finds more
+        on mock skies, and ratings are learnt by both. Default: the frame features.
     labels : mapping of frame_id to interest (0-5), optional
         Ratings given so far.
     features : DataFrame, optional
@@ -91,37 +92,38 @@ def rank(
     ids = np.asarray(frames.frame_ids)
     _check_forest(seed, trees, contamination, max_samples)
     parts = ranking_parts(frames, embedding, features)
-    for name, values in parts.items():
-        _check_values(values, name, ids)
-    inputs = " and the ".join(parts)
-    blocks = [values.shape[1] for values in parts.values()]
+    for name, part in parts.items():
+        _check_values(part, name, ids)
+    # On mock skies the order by features alone beats that by features and embedding; ratings make use of both.
+    first = FEATURED if FEATURED in parts else "embedding"
+    values = parts[first]
+    blocks = [part.shape[1] for part in parts.values()]
     seen = has_sky(frames)
     score = np.zeros(len(ids))
     if seen.sum() < FEW:
-        method = f"robust distance of the {inputs}"
+        method = f"robust distance of the {first}"
         if len(ids):
             warnings.warn(
                 f"{int(seen.sum())} frames hold sky; below {FEW} an Isolation Forest says nothing, so the frames "
                 f"are ordered by the {method}. Cut smaller frames or a smaller step for more.",
                 stacklevel=2,
             )
-        score[seen] = np.mean([robust_distance(values[seen])[0] for values in parts.values()], axis=0)
+        score[seen] = robust_distance(values[seen])[0]
     else:
-        method = f"Isolation Forest on the {inputs}"
-        for name, values in parts.items():
-            names = _names(features) if name == FEATURED else None
-            forest = fit_forest(values[seen], trees, max_samples, seed, names)
-            score[seen] += np.clip(-forest.score_samples(values[seen]), 0.0, 1.0) / len(parts)
+        method = f"Isolation Forest on the {first}"
+        names = _names(features) if first == FEATURED else None
+        forest = fit_forest(values[seen], trees, max_samples, seed, names)
+        score[seen] = np.clip(-forest.score_samples(values[seen]), 0.0, 1.0)
     learnt = ""
     if labels is not None and len(labels):
         score[seen], learnt = learn_from_ratings(
-            clipped_spread(np.hstack([values[seen] for values in parts.values()]), blocks=blocks),
+            clipped_spread(np.hstack([part[seen] for part in parts.values()]), blocks=blocks),
             score[seen],
             ids[seen],
             labels,
             seed=seed,
         )
-        method = f"{method}; {learnt}"
+        method = f"{method}; {learnt}" + (BOTH if len(parts) > 1 else "")
 
     table = score_table(ids, score, contamination)
     table.attrs.update(

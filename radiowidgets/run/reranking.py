@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from radiowidgets.ranking.active import kept_ratings, learn, rated_rows
-from radiowidgets.ranking.isolation import score_table
+from radiowidgets.ranking.isolation import BOTH, score_table
 
 if TYPE_CHECKING:
     from radiowidgets.data.frames import FrameSet
@@ -97,7 +97,7 @@ class Reranking:
         drawn = rng.choice(skies - len(first), min(DRAWN * places // HEAD, skies - len(first)), replace=False)
         chosen = np.concatenate([first, order[len(first) + np.sort(drawn)]])
         place = np.cumsum(self._seen) - 1
-        found = self._score(place[chosen])
+        found = self.learnt.score(place[chosen])
         score = scores["score"].to_numpy(np.float64, copy=True)
         score[chosen] = found
         others = np.ones(len(order), bool)
@@ -108,10 +108,6 @@ class Reranking:
         table = pd.DataFrame({"score": score, "rank": ranks}, index=self._run.scores.index)
         return self._told(table), len(chosen)
 
-    def _score(self, rows: Any) -> np.ndarray:
-        with _one_thread():
-            return self.learnt.score(rows)
-
     def whole(self, stopped: Callable[[], bool] = lambda: False) -> pd.DataFrame | None:
         """Return scores and ranks of all frames; those without sky stay last. None where `stopped` says so."""
         score = self._run.scores["score"].to_numpy(np.float64, copy=True)
@@ -121,13 +117,15 @@ class Reranking:
                 if stopped():
                     return None
                 end = min(start + CHUNK, len(found))
-                found[start:end] = self._score(slice(start, end))
+                found[start:end] = self.learnt.score(slice(start, end))
             score[self._seen] = found
         return None if stopped() else self._told(score_table(np.asarray(self._run.frames.frame_ids), score))
 
     def _told(self, table: pd.DataFrame) -> pd.DataFrame:
         about: dict[Any, Any] = dict(self._run.scores.attrs)
         method = f"{about.get('method', 'first ranking')}; {self.text}"
+        if self.learnt.moved and self._run.embedding is not None:
+            method += BOTH
         table.attrs |= about | {"method": method, "learnt": self.text, "seed": self._seed}
         table.attrs["ratings"] = kept_ratings(self._labels)
         return table

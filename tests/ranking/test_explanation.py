@@ -166,7 +166,10 @@ def test_scores_that_no_feature_made_are_explained_by_a_model_that_says_how_good
 def test_scores_by_an_embedding_and_features_are_explained_by_the_features_with_care():
     frames, features = cloud(400)
     z = np.random.default_rng(1).normal(size=(400, 8))
-    scores = rw.rank(frames, z, features=features)
+    assert Explainer(frames, features, rw.rank(frames, z, features=features), z).explain(17).fidelity is None
+    large = features["starlet_5"].to_numpy()[:40]
+    liked = dict(zip(frames.frame_ids[:40], 5.0 * (large > np.median(large)), strict=True))
+    scores = rw.rank(frames, z, liked, features=features)
     told = Explainer(frames, features, scores, z).explain(17)
     assert told.fidelity is not None and "an embedding and these features" in told.words[-1]
     assert {"starlet_5", "log_island_beams"} & set(told.contributions["feature"][:3])
