@@ -6,15 +6,20 @@ and by two of which one is killed on the way. Told are wall-clock seconds, the l
 and its workers (what the page cache cannot give back), and whether frames, features, vectors and scores are the same
 bytes. Then 1,000 to 1,000,000 views of 64 pixels on the same map go through `Run.build`, each number in a process of
 its own after a short run that loads and compiles: microseconds a frame for measuring, embedding and ranking, memory,
-and the size of the run folder. Frames beyond 100,000 are embedded only with --full; the million then takes longest.
+and the size of the run folder; seconds of all cores too, which a busy machine changes less. Frames beyond 100,000 are
+embedded only with --full; the million then takes longest. Last, run folders of 100,000 and 1,000,000 views with made-up
+features, vectors and scores are opened: their bytes on disk, and the memory that each table takes.
 
-Usage: python benchmarks/bench_scale.py [--size 20000] [--largest 1000000] [--full] [--only command|frames]
+From what was measured it works out a survey: EMU, 75 % of the sky at 2 arcsec a pixel.
+
+Usage: python benchmarks/bench_scale.py [--size 20000] [--largest 1000000] [--full] [--only command|frames|tables]
 """
 
 import argparse
 import hashlib
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -35,6 +40,8 @@ from radiowidgets.parallel import available_cores
 
 SIZE, STEP = 256, 128
 VIEW = 64
+DIMENSIONS = 64  # of a vector
+SURVEY_SHARE, SURVEY_PIXEL = 0.75, 2.0  # of the sky; arcsec
 EMBEDDED = 100_000  # frames that are embedded without --full
 
 
@@ -82,6 +89,12 @@ def anonymous(process: psutil.Process) -> int:
         return 0
 
 
+def children_seconds() -> float:
+    """Seconds of all cores that ended children took, and their own."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def digests(run: Path) -> dict[str, str]:
     """Hashes of what a build made, but not of run.yaml, which tells the time."""
     places = [*run.glob("*.parquet"), *(run / "embedding.zarr").rglob("*")]
@@ -96,6 +109,7 @@ def command(path: Path, run: Path, processes: int, kill: bool = False) -> dict[s
     """Rank a map by the command; seconds and memory."""
     arguments = ["rank", str(path), "-o", str(run), "--size", str(SIZE), "--step", str(STEP), "--embed"]
     started = time.perf_counter()
+    before = children_seconds()
     work = subprocess.Popen(
         [sys.executable, "-m", "radiowidgets.cli", *arguments, "--quiet", "--processes", str(processes)]
     )
@@ -112,6 +126,7 @@ def command(path: Path, run: Path, processes: int, kill: bool = False) -> dict[s
         sys.exit(f"radiowidgets rank ended with {work.returncode}")
     return {
         "seconds": round(time.perf_counter() - started, 1),
+        "core_seconds": round(children_seconds() - before, 1),
         "peak_anonymous_GB": round(memory.peak / 1e9, 2),
         "worker_killed": killed,
     }
@@ -119,7 +134,9 @@ def command(path: Path, run: Path, processes: int, kill: bool = False) -> dict[s
 
 def by_processes(path: Path, folder: Path) -> dict[str, object]:
     """The command with one process, with two, and with two of which one is killed."""
-    found: dict[str, object] = {}
+    import radiowidgets as rw
+
+    found: dict[str, object] = {"frames": len(rw.cut_windows(rw.SkyMap.open(path), SIZE, STEP))}
     first: dict[str, str] = {}
     for name, processes, kill in (
         ("1 process", 1, False),
@@ -181,9 +198,9 @@ def one(path: Path, number: int, embed: bool) -> None:
         frames = views(path, number)
         before = anonymous(psutil.Process())
         with Memory(os.getpid()) as memory:
-            begun = time.perf_counter()
+            begun, used = time.perf_counter(), time.process_time()
             run = rw.Run.build(Path(folder) / "run", frames, embed=embed, progress=False)
-            whole = time.perf_counter() - begun
+            whole, used = time.perf_counter() - begun, time.process_time() - used
         size = sum(place.stat().st_size for place in run.path.rglob("*") if place.is_file())
     rest = whole - sum(spent.values())
     each = {"measure": rest, **spent, "all": whole}
@@ -193,6 +210,7 @@ def one(path: Path, number: int, embed: bool) -> None:
                 "frames": number,
                 "embedded": embed,
                 "seconds": round(whole, 1),
+                "core_microseconds_a_frame": round(1e6 * used / number, 1),
                 "microseconds_a_frame": {
                     name: round(1e6 * value / number, 1) for name, value in each.items()
                 },
@@ -221,30 +239,131 @@ def by_number(path: Path, largest: int, full: bool) -> list[dict[str, object]]:
     return rows
 
 
+def made_up(path: Path, number: int):
+    """A run folder of so many views of a small map, with numbers made up for all that is known of them."""
+    import pandas as pd
+
+    import radiowidgets as rw
+    from radiowidgets.features.frames import FEATURES
+    from radiowidgets.ranking.isolation import score_table
+
+    rng = np.random.default_rng(3)
+    side = int(np.ceil(np.sqrt(number))) + VIEW - 1
+    sky = rw.SkyMap.from_array(rng.normal(size=(side, side)).astype(np.float32), name="mock")
+    frames = rw.cut_windows(sky, size=VIEW, step=1).select(np.arange(number))
+    frames.set_noise(*rng.random((3, number), np.float32))
+    ids = pd.Index(frames.frame_ids, name="frame_id")
+    features = pd.DataFrame(rng.random((number, len(FEATURES)), np.float32), ids, list(FEATURES))
+    vectors = rng.random((number, DIMENSIONS), np.float32)
+    scores = score_table(frames.frame_ids, rng.random(number))
+    return rw.Run.create(path, frames, vectors, scores, features)
+
+
+def opened(path: Path) -> None:
+    """Open a run folder table by table and print what each takes."""
+    import radiowidgets as rw
+
+    rows = {}
+    process = psutil.Process()
+    rw.Run.open(path.with_name("warm")).table()
+
+    def step(name, work):
+        before, begun = anonymous(process), time.perf_counter()
+        held.append(work())
+        rows[name] = {
+            "seconds": round(time.perf_counter() - begun, 2),
+            "bytes_a_frame": round((anonymous(process) - before) / number),
+        }
+
+    held = []
+    number = len(rw.Run.open(path).frames)
+    run = None
+
+    def open_it():
+        nonlocal run
+        run = rw.Run.open(path)
+        return run
+
+    begin = anonymous(process)
+    with Memory(os.getpid()) as memory:
+        step("open", open_it)
+        step("scores", lambda: run.scores)
+        step("features", lambda: run.features)
+        step("embedding", lambda: run.embedding)
+        step("table of everything", run.table)
+        step("place of a frame by its id", lambda: run.frames.index_of(run.frames.frame_id(number - 1)))
+    rows["peak"] = {"bytes_a_frame": round((memory.peak - begin) / number)}
+    files = {
+        place.name: round(
+            sum(f.stat().st_size for f in [place, *place.rglob("*")] if f.is_file()) / number, 1
+        )
+        for place in sorted(path.iterdir())
+        if place.name != "maps"
+    }
+    print(json.dumps({"frames": number, "file_bytes_a_frame": files, "memory": rows}))
+
+
+def by_tables(folder: Path, largest: int) -> list[dict[str, object]]:
+    """Bytes on disk and in memory of run folders."""
+    made_up(folder / "warm", 500)
+    rows = []
+    for number in (100_000, 1_000_000):
+        if number > largest:
+            break
+        made_up(folder / "tables", number)
+        asked = [sys.executable, __file__, "--opened", str(folder / "tables")]
+        done = subprocess.run(asked, check=True, stdout=subprocess.PIPE, text=True)
+        rows.append(json.loads(done.stdout.splitlines()[-1]))
+        print(rows[-1], flush=True)
+        shutil.rmtree(folder / "tables")
+    return rows
+
+
+def survey(frames: int, told: dict[str, object]) -> dict[str, object]:
+    """What EMU costs at the rates of the command: frames, bytes of pixels, core hours, bytes of the run."""
+    pixels = SURVEY_SHARE * 4 * np.pi * np.degrees(1) ** 2 * (3600 / SURVEY_PIXEL) ** 2
+    number = pixels / STEP**2
+    return {
+        "frames": round(number),
+        "map_TB": round(4 * pixels / 1e12, 2),
+        "core_hours": round(told["core_seconds"] / frames * number / 3600),
+        "run_GB": round(told["run_MB"] / 1e3 / frames * number, 1),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=20_000, help="width and height of the map in pixels")
     parser.add_argument("--largest", type=int, default=1_000_000, help="number of views at most")
     parser.add_argument("--full", action="store_true", help="embed a million frames too")
-    parser.add_argument("--only", choices=["command", "frames"], help="one of the two parts")
+    parser.add_argument("--only", choices=["command", "frames", "tables"], help="one of the parts")
     parser.add_argument(
         "--folder", help="where the map and the runs are written (default: a temporary folder)"
     )
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--opened", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.opened:
+        opened(Path(options.opened))
+        return
     if options.one:
         one(Path(options.one[0]), int(options.one[1]), options.one[2] == "1")
         return
     with tempfile.TemporaryDirectory(prefix="scale-", dir=options.folder) as name:
         folder = Path(name)
-        path = folder / "large.fits"
-        write_map(path, options.size)
-        print(f"{options.size} x {options.size} pixels, {path.stat().st_size / 1e9:.2f} GB; ", end="")
-        print(f"{available_cores()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
         found: dict[str, object] = {"map": options.size, "cores": available_cores()}
-        if options.only != "frames":
+        print(f"{available_cores()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
+        if options.only in (None, "tables"):
+            found["tables"] = by_tables(folder, options.largest)
+        if options.only != "tables":
+            path = folder / "large.fits"
+            write_map(path, options.size)
+            print(f"{options.size} x {options.size} pixels, {path.stat().st_size / 1e9:.2f} GB", flush=True)
+        if options.only in (None, "command"):
             found["command"] = by_processes(path, folder)
-        if options.only != "command":
+            found["survey"] = survey(found["command"]["frames"], found["command"]["1 process"])
+            print(f"EMU at these rates: {found['survey']}")
+        if options.only in (None, "frames"):
             found["frames"] = by_number(path, options.largest, options.full)
     print(json.dumps({"benchmark": "scale", **found}))
 

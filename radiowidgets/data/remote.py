@@ -7,6 +7,7 @@ import importlib.util
 import re
 import threading
 import time
+from collections import OrderedDict
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -33,8 +34,12 @@ AHEAD = 8 * 2880  # bytes of a header that are fetched at once
 PIECE = 8 * 2**20  # bytes of one request
 GAP = 32 * 2**10  # bytes that are read along, as another request would cost as much
 TRIES, PAUSE = 3, 0.5  # a request that fails is made again, after 0.5 s and after 2 s
+MOST_KEPT = 24  # pieces of maps that a process keeps
 FRESH = 60.0  # seconds for which a file is taken to be the same
 _SECRET = re.compile(r"sig|token|key|secret|credential|password|policy|expires", re.IGNORECASE)
+
+_KEPT: OrderedDict[tuple[Any, ...], bytes] = OrderedDict()
+_KEPT_LOCK = threading.Lock()
 
 
 def is_address(path: Any) -> bool:
@@ -63,18 +68,21 @@ class RemoteFile:
         The address as it may be shown.
     size : int
         In bytes.
+    state : tuple of int and str
+        The size, and what tells whether the file was written since.
     """
 
     def __init__(self, address: str) -> None:
         self.address, self.shown = address, public_address(address)
         self._system, self._path = _file_system(address)
         self._lock = threading.Lock()
-        self.size, self._state = self._look()
+        self.state = self._look()
+        self.size = self.state[0]
         self._looked = time.monotonic()
         self._at, self._first, self._held = 0, 0, b""
         self._check_ranges()
 
-    def _look(self) -> tuple[int, Any]:
+    def _look(self) -> tuple[int, str]:
         """Return the size of the file, and what tells whether it was written since."""
         try:
             about = self._system.info(self._path)
@@ -86,7 +94,7 @@ class RemoteFile:
         if not isinstance(size, int):
             raise MapError(f"{self.shown} is on a server that does not tell its size; download it first.")
         marks = [about.get(key) for key in ("ETag", "etag", "Last-Modified", "LastModified", "mtime")]
-        return size, [str(mark) for mark in marks if mark is not None]
+        return size, " ".join(str(mark) for mark in marks if mark is not None)
 
     def _check_ranges(self) -> None:
         """Refuse a web server that answers with the whole file whatever is asked for."""
@@ -140,7 +148,7 @@ class RemoteFile:
         with self._lock:
             if time.monotonic() - self._looked < FRESH:
                 return
-            if self._look() != (self.size, self._state):
+            if self._look() != self.state:
                 raise MapError(f"{self.shown} has changed since it was opened; open it anew.")
             self._looked = time.monotonic()
 
@@ -175,19 +183,50 @@ class RangedPixels:
         """See `PixelSource`."""
         item, width = self._dtype.itemsize, x1 - x0
         line = self.shape[1] * item
-        together = max(1, PIECE // line) if line - width * item <= GAP else 1
+        apart = line - width * item > GAP
+        out = np.empty((y1 - y0, width), dtype=np.float32)
+        large = (y1 - y0) * line >= PIECE // 2 or y1 - y0 == self.shape[0]
+        if large and not apart:
+            self._read_blocks(y0, y1, x0, x1, out)
+            return out
+        together = 1 if apart else max(1, PIECE // line)
         tops = range(y0, y1, together)
         counts = [min(together, y1 - top) for top in tops]
         starts = [self._offset + top * line + x0 * item for top in tops]
         ends = [
             start + (count - 1) * line + width * item for start, count in zip(starts, counts, strict=True)
         ]
-        out = np.empty((y1 - y0, width), dtype=np.float32)
         for top, count, part in zip(tops, counts, self.file.ranges(starts, ends), strict=True):
             # Rows lie a line apart in what was read; the last one ends with it.
             stored = np.ndarray((count, width), self._dtype, part, strides=(line, item))
             convert(stored, out[top - y0 : top - y0 + count], self._scaling)
         return out
+
+    def _read_blocks(self, y0: int, y1: int, x0: int, x1: int, out: np.ndarray) -> None:
+        """Fill `out` from blocks of whole rows, which are kept: frames are looked at several times in a row."""
+        ny, nx = self.shape
+        rows = max(1, PIECE // (nx * self._dtype.itemsize))
+        for block in range(y0 // rows, -(-y1 // rows)):
+            low = block * rows
+            stored = np.frombuffer(self._block(low, min(low + rows, ny)), self._dtype).reshape(-1, nx)
+            top, end = max(y0, low), min(y1, low + rows)
+            convert(stored[top - low : end - low, x0:x1], out[top - y0 : end - y0], self._scaling)
+
+    def _block(self, low: int, high: int) -> bytes:
+        """Return the bytes of rows, of those kept or fetched."""
+        line = self.shape[1] * self._dtype.itemsize
+        key = (self.file.address, *self.file.state, self._offset + low * line, (high - low) * line)
+        with _KEPT_LOCK:
+            known = _KEPT.pop(key, None)
+            if known is not None:
+                _KEPT[key] = known  # the last to go
+                return known
+        (found,) = self.file.ranges([key[-2]], [key[-2] + key[-1]])
+        with _KEPT_LOCK:
+            _KEPT[key] = found
+            while len(_KEPT) > MOST_KEPT:
+                _KEPT.popitem(last=False)
+        return found
 
 
 def _file_system(address: str) -> tuple[Any, str]:

@@ -99,10 +99,13 @@ def test_of_a_wide_map_only_the_columns_asked_for_are_sent(server, field, monkey
     assert np.array_equal(sky.read(10, 42, 0, 640), field.read(10, 42, 0, 640))
 
 
-def test_a_run_of_a_map_behind_an_address(server, field, tmp_path):
+def test_a_run_of_a_map_behind_an_address(server, field, tmp_path, monkeypatch):
+    monkeypatch.setattr(remote, "PIECE", 100_000)
     build = partial(rw.Run.build, progress=False)
     sky = rw.SkyMap.open(f"{server.address}/field.fits?id=7")
+    server.sent.clear()
     run = build(tmp_path / "far", rw.cut_windows(sky, size=64))
+    assert sum(server.sent) < 1.1 * 400 * 640 * 4, "each row is sent about once, however often it is looked at"
     near = build(tmp_path / "near", rw.cut_windows(field, size=64))
     for name in ("frames", "features", "scores"):
         assert (run.path / f"{name}.parquet").read_bytes() == (near.path / f"{name}.parquet").read_bytes()
