@@ -73,7 +73,7 @@ def sep(thresh: float = 5.0, minarea: int = 3, mesh: int = 64, **options: Any) -
     Parameters
     ----------
     thresh : float
-        In rms of the map.
+        In local rms.
     minarea : int
         Least pixels of a source above it.
     mesh : int
@@ -102,10 +102,11 @@ def _sep(sky: SkyMap, mesh: int, options: dict[str, Any]) -> Found:
     scale = np.float32(np.median(np.abs(pixels[~blank])) or 1.0)
     scaled = np.where(blank, np.float32(0), pixels / scale)
     level = library.Background(scaled, mask=blank, bw=mesh, bh=mesh)
-    rms = float(level.globalrms)
+    noise = np.ascontiguousarray(level.rms())
     scaled -= level.back()
-    objects, labels = library.extract(scaled, err=rms, mask=blank, segmentation_map=True, **options)
+    objects, labels = library.extract(scaled, err=noise, mask=blank, segmentation_map=True, **options)
     notes: list[str] = []
+    rms = noise[objects["ypeak"], objects["xpeak"]]
     snr = objects["peak"] / rms
     columns = source_table(
         sky,
