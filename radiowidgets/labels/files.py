@@ -48,6 +48,10 @@ class Store(Protocol):
     def waiting(self) -> int:
         """Number of events that are kept here but have not reached the others yet."""
 
+    @property
+    def unreachable(self) -> bool:
+        """Whether the others cannot be reached now."""
+
     def sync(self, seconds: float) -> bool:
         """Wait until nothing waits and what others said can be read; False where that took too long."""
 
@@ -91,6 +95,7 @@ class FileStore:
         self.path: Path | None = None
         self.doubtful = False
         self.waiting = 0
+        self.unreachable = False
         self._slug = slug(annotator)
         self._descriptor: int | None = None
         self._close_at_exit: weakref.finalize | None = None

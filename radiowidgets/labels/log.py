@@ -142,6 +142,11 @@ class LabelLog:
         """Number of events that are safe on this machine but not with the team yet; 0 without a server."""
         return self._store.waiting
 
+    @property
+    def stuck(self) -> int:
+        """Number of events that wait because the server cannot be reached; they are sent once it can."""
+        return self._store.waiting if self._store.unreachable else 0
+
     def sync(self, seconds: float = 5.0) -> bool:
         """Send what waits and read what others said, and wait for both; False if it did not come to pass in time."""
         arrived = self._store.sync(seconds)
@@ -319,7 +324,8 @@ class LabelLog:
     def watch(self, told: Callable[[], None]) -> Callable[[], None]:
         """Have `told` called, in a thread, whenever there may be something to `refresh`; returns how to end that.
 
-        What others say arrives at once from a server, and within seconds from a folder.
+        What others say arrives at once from a server, and within seconds from a folder. Also called when a server
+        can no longer be reached, and when it can again.
         """
         over = threading.Event()
 

@@ -107,6 +107,11 @@ class PostgresStore:
         """Number of events that are on this machine and not on the server yet."""
         return self._courier.waiting
 
+    @property
+    def unreachable(self) -> bool:
+        """Whether the server does not answer."""
+        return bool(self._courier.trouble)
+
     def append(self, events: Sequence[Event]) -> None:
         """Keep the events on this machine, and have them carried to the server."""
         if (
@@ -186,7 +191,7 @@ class _Courier:
 
     def __init__(self, address: str, run: str) -> None:
         self.address, self.run = address, run
-        self.news = threading.Event()  # set while there is something in the inbox
+        self.news = threading.Event()  # set while there is something new in the inbox, or in `trouble`
         self.first = threading.Event()  # set once the server answered, or could not be reached
         self.refused = False
         self.trouble = ""
@@ -301,7 +306,9 @@ class _Courier:
             for key in self._known & self._outbox.keys():
                 del self._outbox[key]
             self._rounds += 1
-            self.trouble = ""
+            if self.trouble:
+                self.trouble = ""
+                self.news.set()
             self._lock.notify_all()
         self.first.set()
 
@@ -361,6 +368,8 @@ class _Courier:
         refused = state.startswith(REFUSALS) or "authentication failed" in text or "does not exist" in text
         with self._lock:
             self.refused = refused and not self._rounds
+            if not self.trouble:
+                self.news.set()
             self.trouble = text
             self._lock.notify_all()
         self.first.set()

@@ -188,6 +188,7 @@ class Relabel(anywidget.AnyWidget):
         """Answer one message; whatever goes wrong becomes a line in the widget, never a dead kernel."""
         kind = str(content.get("kind")) if isinstance(content, dict) else "None"
         handlers = {"index": self._index, "tiles": self._tiles, "act": self._act, "undo": self._act}
+        handlers["stuck"] = lambda _: ({"stuck": self.labels.stuck}, [])
         if kind not in handlers:
             self.send({"kind": "error", "text": f"Unknown message {kind!r}; reload the page."})
             return
@@ -249,7 +250,7 @@ class Relabel(anywidget.AnyWidget):
                 self._done[identity] = reply
             except RadioWidgetsError as error:
                 reply = {"kind": "refused", "id": identity, "text": str(error)}
-        return reply | {"answers": self._answers()}, []
+        return reply | {"answers": self._answers(), "stuck": self.labels.stuck}, []
 
     def _asked(self, question: Any) -> int:
         """Return the place of a question that the front end names: it may be of an earlier queue."""

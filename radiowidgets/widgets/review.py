@@ -147,6 +147,7 @@ class Review(anywidget.AnyWidget):
         self._slow = ThreadPoolExecutor(1, "review")
         self._explaining: dict[Any, Any] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._stuck = 0
         self.follower = Follower(
             run, lambda content, buffers: self._later(lambda: self.send(content, buffers=buffers)), self._keep
         )
@@ -325,9 +326,11 @@ class Review(anywidget.AnyWidget):
             rated = len(self._said.update().rated)
             self.send({"kind": "saved", "id": "", "text": "", "rated": rated, **self._state_of(frames)})
             self._follow()
-        if by:
+        if by or self.labels.stuck != self._stuck:
+            self._stuck = self.labels.stuck
             frames = sorted(rows[False])[:MOST_NEWS]
-            self.send({"kind": "news", "by": by, "frames": frames, "annotators": self.labels.annotators})
+            about = {"by": by, "frames": frames, "annotators": self.labels.annotators}
+            self.send({"kind": "news", "stuck": self._stuck, **about})
 
     def _on_tiles(self, content: dict[str, Any]) -> None:
         frames = self._frames(content)
@@ -481,7 +484,7 @@ class Review(anywidget.AnyWidget):
             "interest": interest.tolist(),
             "tags": tags.tolist(),
             "notes": [texts.get(frame, "") for frame in frames],
-            "waiting": self.labels.waiting,
+            "stuck": self.labels.stuck,
         }
 
     def _frames_of(self, event: Any) -> list[int]:

@@ -262,6 +262,8 @@ def test_labels_wait_for_a_server_that_is_down_and_arrive_once(open_log, server)
     ana, bob = open_log("ana"), open_log("bob")
     ana.record(["a"], interest=1)
     assert ana.sync(SECONDS)
+    told = []
+    end = ana.watch(lambda: told.append(ana.refresh()))
     server.stop()
     try:
         began = time.monotonic()
@@ -269,6 +271,7 @@ def test_labels_wait_for_a_server_that_is_down_and_arrive_once(open_log, server)
         bob.record(["b"], interest=3)
         assert time.monotonic() - began < 5  # nobody waits for the network
         assert ana.waiting == 1 and ana.state_of("b").interest == 2
+        waited_for(lambda: ana.stuck == 1 and told)
         waited_for(lambda: any("cannot be reached" in problem for problem in ana.problems))
         assert any("1 label waits on this machine" in problem for problem in ana.problems)
         assert not ana.sync(0.1)
@@ -278,7 +281,8 @@ def test_labels_wait_for_a_server_that_is_down_and_arrive_once(open_log, server)
         lost._store._stop()  # as if its kernel had died
     finally:
         server.start()
-    assert ana.sync(SECONDS) and ana.waiting == 0 and ana.problems == []
+    assert ana.sync(SECONDS) and ana.waiting == ana.stuck == 0 and ana.problems == []
+    end()
     reopened = open_log("ana", "lost kernel")
     assert reopened.sync(SECONDS) and bob.sync(SECONDS) and ana.sync(SECONDS)
     assert sorted(bob.state("ana")) == ["a", "b", "c"] == sorted(ana.state())

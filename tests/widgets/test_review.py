@@ -510,7 +510,15 @@ def test_what_others_say_is_shown_as_it_arrives(run):
         front.review._take_news()
         own, news = (content for content, _ in front.answers[-2:])
         assert (own["kind"], own["frames"], own["interest"], own["rated"]) == ("saved", [3], [2], 1)
-        assert news == {"kind": "news", "by": {"bob": 2}, "frames": [3, 5], "annotators": ["ada", "bob"]}
+        told = {"kind": "news", "stuck": 0, "annotators": ["ada", "bob"]}
+        assert news == told | {"by": {"bob": 2}, "frames": [3, 5]}
+        store = run.labels._store
+        store.unreachable, store.waiting = True, 2  # as a server's would
+        front.review._take_news()
+        assert front.answers[-1][0] == told | {"stuck": 2, "by": {}, "frames": []}
+        store.unreachable = False
+        front.review._take_news()
+        assert front.answers[-1][0] == told | {"by": {}, "frames": []}
         count = len(front.answers)
         front.review._take_news()
         assert len(front.answers) == count  # nothing new, nothing sent

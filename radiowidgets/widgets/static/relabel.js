@@ -8,6 +8,7 @@ import { paintTile, TileStore } from "./tiles.js";
 const LARGE = 320; // px of the frame in question
 const SMALL = 96; // of an example, and of those that come next
 const AHEAD = 12; // tiles in the strip
+const STUCK = 5000; // ms
 const SAID = { accept: "changed", keep: "kept", unsure: "open" };
 const KEYS = [["a", "accept: it is what stands on the right"], ["k", "keep: it is what stands on the left"], ["s", "not sure: leave it open"], ["← →", "the one before, the next"],
   ["Space", "the next without an answer"], ["u", "take your last answer back"], ["?", "this sheet"]];
@@ -123,6 +124,7 @@ class Relabel {
     if (content.kind === "index") this.takeIndex(content);
     else if (content.kind === "tiles") this.tiles.receive(content, buffers[0]);
     else if (content.kind === "saved" || content.kind === "refused") this.takeAnswer(content);
+    else if (content.kind === "stuck") this.takeStuck(content.stuck);
     else if (content.kind === "error") this.saving.alert(content.text);
   }
 
@@ -140,8 +142,17 @@ class Relabel {
     this.show();
   }
 
+  // How many labels wait for a server that cannot be reached; it is asked again whether they arrived.
+  takeStuck(count) {
+    this.stuck = count;
+    this.saving.refresh();
+    clearTimeout(this.stuckTimer);
+    if (count) this.stuckTimer = setTimeout(() => this.ask({ kind: "stuck" }), STUCK);
+  }
+
   takeAnswer(content) {
     const { outbox } = this.saving;
+    this.takeStuck(content.stuck);
     if (content.kind === "refused") outbox.refuse(content.id, content.text);
     else outbox.settle(content.id);
     if (!outbox.held.size) content.answers.forEach((answer, place) => { this.rows[place].answer = answer; });
@@ -276,6 +287,7 @@ class Relabel {
 
   dispose() {
     this.model.off("msg:custom", this.listen);
+    clearTimeout(this.stuckTimer);
     this.saving.dispose();
     this.root.remove();
   }

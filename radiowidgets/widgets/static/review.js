@@ -16,7 +16,6 @@ import { Session } from "./session.js";
 import { restored } from "./settings.js";
 import { TileStore } from "./tiles.js";
 
-const MANY_WAITING = 5; // labels that have not reached the team's server: fewer are on their way
 const CANDIDATES = 55_000; // places after which an order is told to have come so far
 const MANY = 100; // frames: an action on more is confirmed first
 
@@ -182,9 +181,11 @@ class ReviewView extends Places {
   }
 
   // What others said meanwhile: a quiet line, and what is open of those frames is asked for anew.
-  takeNews({ by, frames, annotators }) {
+  takeNews({ by, frames, annotators, stuck }) {
     const words = Object.entries(by).map(([name, count]) => `${name} labelled ${plural(count, "frame")}`);
-    this.saving.announce(words.slice(0, 3).join(", "));
+    this.stuck = stuck;
+    this.saving.refresh();
+    if (words.length) this.saving.announce(words.slice(0, 3).join(", "));
     this.filters.takeAnnotators(annotators);
     if (frames.includes(this.current())) this.panel.why.forget();
     this.history.refresh();
@@ -194,6 +195,7 @@ class ReviewView extends Places {
   takeAnswer(content) {
     const refused = content.kind === "refused";
     const { outbox } = this.saving;
+    this.stuck = content.stuck;
     const action = refused ? outbox.refuse(content.id, content.text) : outbox.settle(content.id);
     (action?.frames ?? []).forEach((frame) => this.release(frame));
     content.frames.forEach((frame, i) => {
@@ -208,7 +210,6 @@ class ReviewView extends Places {
     this.changes += 1;
     if (content.rated !== undefined) this.rated = content.rated;
     if (!refused && content.text) this.saving.announce(content.text);
-    else if (content.waiting > MANY_WAITING) this.saving.announce(`${plural(content.waiting, "label")} safe here, waiting for the team's server`);
     if (action?.kind === "undo" && content.frames.length && !content.frames.includes(this.current())) this.goBack(content.frames[0]);
     if (!refused && action) this.root.dataset.saved = String(Number(this.root.dataset.saved ?? 0) + 1);
     this.drift(content.frames);

@@ -35,10 +35,11 @@ export class Saving {
       setText(this.light, `${plural(late, "action")} not saved`);
     } else {
       if (this.alarm.dataset.cause === "late") this.alert("");
-      setText(this.light, state.waiting ? "saving…" : this.app.rated === undefined ? "" : "all saved");
+      const saved = this.app.stuck ? `${plural(this.app.stuck, "label")} safe here, waiting for the team's server` : "all saved";
+      setText(this.light, state.waiting ? "saving…" : this.app.rated === undefined ? "" : saved);
     }
     if (late || !state.waiting) this.shelve(state.held);
-    this.light.dataset.state = late ? "late" : state.waiting ? "saving" : "saved";
+    this.light.dataset.state = late ? "late" : state.waiting ? "saving" : this.app.stuck ? "waiting" : "saved";
     this.app.showProgress();
   }
 
