@@ -29,6 +29,7 @@ nitpicky = False
 
 nb_execution_mode = os.environ.get("DOCS_EXECUTE", "off")
 nb_execution_timeout = 1800
+nb_execution_in_temp = True  # runs/ is made there
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # else pages ask a CDN for them
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
