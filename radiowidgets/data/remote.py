@@ -34,7 +34,7 @@ AHEAD = 8 * 2880  # bytes of a header that are fetched at once
 PIECE = 8 * 2**20  # bytes of one request
 GAP = 32 * 2**10  # bytes that are read along, as another request would cost as much
 TRIES, PAUSE = 3, 0.5  # a request that fails is made again, after 0.5 s and after 2 s
-MOST_KEPT = 24  # pieces of maps that a process keeps
+MOST_KEPT = 64  # pieces of maps that a process keeps: more than a chunk of frames of 256 pixels lies on
 FRESH = 60.0  # seconds for which a file is taken to be the same
 _SECRET = re.compile(r"sig|token|key|secret|credential|password|policy|expires", re.IGNORECASE)
 

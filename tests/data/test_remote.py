@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import http.server
+import pickle
 import re
 import threading
 from functools import partial
@@ -83,6 +84,10 @@ def test_a_map_is_read_in_ranges(server, field):
     assert sum(server.sent) < 120_000, "headers and sampled blocks alone"
     for box in [(0, 400, 0, 640), (0, 1, 0, 1), (399, 400, 639, 640), (17, 131, 200, 260), (5, 390, 3, 600)]:
         assert np.array_equal(sky.read(*box), field.read(*box)), box
+    sent = pickle.loads(pickle.dumps(sky.light()))
+    assert len(pickle.dumps(sky.light())) < 5000
+    assert np.array_equal(sent.read(3, 7, 5, 9), field.read(3, 7, 5, 9))
+    assert sent.beam_area_pixels == field.beam_area_pixels and sent.wcs is None
     server.sent.clear()
     sky.read(100, 164, 50, 114)
     assert sum(server.sent) <= 64 * 640 * 4
@@ -105,7 +110,9 @@ def test_a_run_of_a_map_behind_an_address(server, field, tmp_path, monkeypatch):
     sky = rw.SkyMap.open(f"{server.address}/field.fits?id=7")
     server.sent.clear()
     run = build(tmp_path / "far", rw.cut_windows(sky, size=64))
-    assert sum(server.sent) < 1.1 * 400 * 640 * 4, "each row is sent about once, however often it is looked at"
+    assert sum(server.sent) < 1.1 * 400 * 640 * 4, (
+        "each row is sent about once, however often it is looked at"
+    )
     near = build(tmp_path / "near", rw.cut_windows(field, size=64))
     for name in ("frames", "features", "scores"):
         assert (run.path / f"{name}.parquet").read_bytes() == (near.path / f"{name}.parquet").read_bytes()
