@@ -218,6 +218,24 @@ def _sky_level(
     return level, np.where(noise > 0, noise, np.float32(np.nan))
 
 
+def measure_level(sky: SkyMap, mesh: int | None = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return background and noise of each pixel (ny, nx), in the map's unit, as `find_sources` measures them.
+
+    Parameters
+    ----------
+    sky : SkyMap
+    mesh : int, optional
+        Size of the cells in pixels; default: 20 beams, at least 64 pixels.
+
+    Raises
+    ------
+    MapError
+        If the map is all blank or has no noise.
+    """
+    cells = _mesh_size(sky, mesh, _beam_in_pixels(sky))
+    return _sky_level(sky, np.asarray(sky.pixels, np.float32), cells, None, None, [])
+
+
 def _given(name: str, value: Any, sky: SkyMap) -> NDArray[np.float32] | None:
     if value is None:
         return None

@@ -210,7 +210,7 @@ def in_tiles(
 
 def logistic(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the probabilities of logits."""
-    return 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
+    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -60, 60))), np.float32)
 
 
 def peaks(
