@@ -8,6 +8,7 @@ import contextlib
 import functools
 import gzip
 import hashlib
+import io
 import math
 import os
 import re
@@ -403,8 +404,11 @@ def _open_plain(path: Path | str, file: BinaryIO | RemoteFile, size: int, hdu: i
     path = Path(path)
     mark = fingerprint(path, unit.text, unit.offset)
     if unit.kind == "tiled":
-        _check_tiles(path, unit)
-        tiled = TiledPixels(path, unit.index, unit.axes, kept)
+        tile = _check_tiles(path, unit)
+        _check_gzipped_tiles(path, file, unit, tile)
+        # The decoders of these two believe what the data say of their own length.
+        apart = str(card(unit.header, "ZCMPTYPE", "")).strip() in ("HCOMPRESS_1", "PLIO_1")
+        tiled = TiledPixels(path, unit.index, unit.axes, kept, apart=apart)
         tiled.read(0, 1, 0, shape[1])  # a damaged one is refused now rather than in the middle of a long run
         return ImageFile(path, _decompressed_header(unit), kept, tiled, mark, notes)
     mapped = MappedPixels(path, unit.offset, unit.bitpix, shape, _scaling(path, unit, notes))
@@ -450,8 +454,8 @@ def _decompressed_header(unit: Unit) -> fits.Header:
     return out
 
 
-def _check_tiles(path: Path | str, unit: Unit) -> None:
-    """Refuse a tile-compressed image that would expand to an absurd size."""
+def _check_tiles(path: Path | str, unit: Unit) -> int:
+    """Refuse a tile-compressed image that would expand to an absurd size; return the pixels of a tile."""
     tiles, tile = 1, 1
     for axis, length in enumerate(unit.axes, start=1):
         width = card(unit.header, f"ZTILE{axis}", length if axis == 1 else 1)
@@ -471,12 +475,65 @@ def _check_tiles(path: Path | str, unit: Unit) -> None:
             f"{path} would expand from {unit.size} to {expanded} bytes (tiles of {tile} pixels); "
             "if you trust it, decompress it first (funpack)."
         )
+    return tile
+
+
+_WIDTHS = dict(zip("LXBAIJKEDCMPQ", (1, 0.125, 1, 1, 2, 4, 8, 4, 8, 8, 16, 8, 16), strict=True))
+_GZIP_RATIO = 1032  # more than this gzip cannot expand
+_UNCHECKED = 2**28  # bytes that a tile may expand to without a look at it
+
+
+def _check_gzipped_tiles(path: Path, file: BinaryIO, unit: Unit, tile: int) -> None:
+    """Refuse a tile that holds more than its pixels: it is expanded whole before anyone looks at its size."""
+    gzipped = {"GZIP_COMPRESSED_DATA"}
+    if str(card(unit.header, "ZCMPTYPE", "")).startswith("GZIP"):
+        gzipped.add("COMPRESSED_DATA")
+    width, rows = (_length(path, unit.header, f"NAXIS{axis}") for axis in (1, 2))
+    heap = unit.offset + _length(path, unit.header, "THEAP", width * rows)
+    at = 0.0
+    for column in range(1, _length(path, unit.header, "TFIELDS") + 1):
+        form = re.match(r"\s*(\d*)([LXBAIJKEDCMPQ])([BIJ]?)", str(card(unit.header, f"TFORM{column}", "")))
+        if form is None:
+            raise MapError(f"{path} has a TFORM{column} that is none; repair its header.")
+        start = math.ceil(at)
+        at = start + int(form[1] or 1) * _WIDTHS[form[2]]
+        if (
+            str(card(unit.header, f"TTYPE{column}", "")).strip() not in gzipped
+            or form[2] not in "PQ"
+            or at > width
+        ):
+            continue
+        file.seek(unit.offset)
+        table = np.frombuffer(file.read(width * rows), np.uint8).reshape(rows, width)
+        descriptors = np.ascontiguousarray(table[:, start : math.ceil(at)]).view(
+            ">i4" if form[2] == "P" else ">i8"
+        )
+        sizes = descriptors[:, 0].astype(np.int64) * int(_WIDTHS[form[3] or "B"])
+        for row in np.flatnonzero(sizes > _UNCHECKED // _GZIP_RATIO):
+            file.seek(heap + max(0, int(descriptors[row, 1])))
+            if _expands_beyond(file.read(min(int(sizes[row]), unit.size)), 8 * tile + 2**16):
+                raise MapError(
+                    f"{path}: tile {row} of {sizes[row]} bytes expands beyond its {tile} pixels; it is damaged or"
+                    " hostile: fetch the map again from its source."
+                )
+
+
+def _expands_beyond(data: bytes, limit: int) -> bool:
+    total = 0
+    with (
+        contextlib.suppress(EOFError, OSError, zlib.error),
+        gzip.GzipFile(fileobj=io.BytesIO(data)) as stream,
+    ):
+        while total <= limit and (piece := stream.read(2**20)):
+            total += len(piece)
+    return total > limit
 
 
 def _open_gzip(path: Path, file: BinaryIO, hdu: int | str | None) -> ImageFile:
     """Decompress the first image that matches into memory, reading no more than its header announces."""
     limit = expansion_limit()
     units: list[Unit] = []
+    passed = 0  # bytes up to the end of the last unit
     try:
         with gzip.GzipFile(fileobj=file) as stream:
             while True:
@@ -484,13 +541,16 @@ def _open_gzip(path: Path, file: BinaryIO, hdu: int | str | None) -> ImageFile:
                     start = stream.peek(10)[:10]
                     _check_start(path, start)
                 read = _read_header(path, stream, len(units))
-                if read is None:
+                if read is None or len(units) == MAX_UNITS:
                     break
                 unit = _describe(path, len(units), *read, 0)
                 units.append(unit)
-                if unit.size > limit:
+                passed += unit.size
+                if sum(len(unit.text) for unit in units) > MAX_HEADER_BYTES:
+                    raise MapError(f"{path} has headers of more than {MAX_HEADER_BYTES} bytes; repair it.")
+                if passed > limit:
                     raise MapError(
-                        f"{path} would expand to {unit.size} bytes (more than the {limit} allowed here); "
+                        f"{path} would expand to {passed} bytes (more than the {limit} allowed here); "
                         "decompress it first (gunzip): a plain file needs no memory."
                     )
                 if unit.kind == "tiled" and _matches(unit, hdu):

@@ -176,6 +176,9 @@ def _mend_frame(cards: fits.Header, notes: list[str]) -> None:
                 cards[key] = name
 
 
+_SMALLEST = 1e-12  # degrees along the side of a pixel; interferometers across the Earth have 1e-10
+
+
 def _check(wcs: WCS) -> None:
     """Raise ValueError unless coordinates can be computed, in a frame that is known."""
     from astropy.wcs.utils import wcs_to_celestial_frame
@@ -186,8 +189,10 @@ def _check(wcs: WCS) -> None:
         raise ValueError(f"axes of type {wcs.wcs.lngtyp.strip()} are not on the sky")
     lon, lat = wcs.all_pix2world([wcs.wcs.crpix[0]], [wcs.wcs.crpix[1]], 1)
     scale = pixel_area(wcs)
-    if not (np.isfinite(lon).all() and np.isfinite(lat).all() and math.isfinite(scale) and scale > 0):
+    if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
         raise ValueError("the coordinates of the reference pixel are not finite")
+    if not _SMALLEST**2 <= scale <= 360**2:
+        raise ValueError(f"a pixel of {scale:g} square degrees is none of the sky")
 
 
 def pixel_area(wcs: WCS) -> float:
@@ -264,7 +269,7 @@ def bare_pixel_scale(header: fits.Header, kept: tuple[int, int], notes: list[str
     if (
         steps[0] is None
         or steps[1] is None
-        or not all(0 < abs(step) < 1 for step in steps if step is not None)
+        or not all(_SMALLEST < abs(step) < 1 for step in steps if step is not None)
     ):
         return None
     if any(unit not in ("deg", "degree", "degrees") for unit in units):

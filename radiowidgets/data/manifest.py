@@ -166,7 +166,7 @@ class _Reader:
             self.fail(node, f"here should be a mapping with the keys {', '.join(sorted(keys))}.")
         found: dict[str, yaml.Node] = {}
         for key, value in node.value:
-            if key.value not in keys:
+            if not isinstance(key, yaml.ScalarNode) or key.value not in keys:
                 self.fail(
                     key, f"{key.value!r} is not a key of the manifest; here are {', '.join(sorted(keys))}."
                 )
@@ -236,7 +236,10 @@ class _Reader:
             self.fail(node, "this file has no url.")
         texts = {key: self.text(value) for key, value in found.items()}
         url = texts["url"] or ""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:  # such as http://[
+            parts = urlsplit("")
         if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"[\s\x00-\x1f\\]", url):
             self.fail(found["url"], f"{url!r} is not an address with http:// or https://.")
         name = texts.get("name") or unquote(parts.path.rpartition("/")[2])
@@ -248,7 +251,7 @@ class _Reader:
         sha256, size = texts.get("sha256"), texts.get("bytes")
         if sha256 is not None and not _SHA256.fullmatch(sha256):
             self.fail(found["sha256"], f"sha256 is {sha256!r}; it has 64 small hexadecimal digits.")
-        if size is not None and not (size.isascii() and size.isdecimal()):
+        if size is not None and not (size.isascii() and size.isdecimal() and len(size) < 20):
             self.fail(found["bytes"], f"bytes is {size!r}; it is a whole number.")
         return DataFile(url, name, sha256, None if size is None else int(size))
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from astropy.table import Column, Table
 
 MAX_BYTES = 4 * 2**30
+# A compressed table may expand so much; tables of numbers shrink to a third, repetitive ones to a twentieth.
+FREE_BYTES, MAX_RATIO = 2**27, 100
 
 # What people write where they have no value.
 _NOTHING = frozenset(
@@ -115,15 +117,19 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _gunzip(path: Path, data: bytes) -> bytes:
+    limit = min(MAX_BYTES, max(FREE_BYTES, MAX_RATIO * len(data)))
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
-            plain = stream.read(MAX_BYTES + 1)
+            plain = stream.read(limit + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise CatalogueError(
             f"{path} is truncated or damaged ({shorten(str(error))}); fetch it again."
         ) from error
-    if len(plain) > MAX_BYTES:
-        raise CatalogueError(f"{path} expands to more than {MAX_BYTES} bytes; cut it.")
+    if len(plain) > limit:
+        raise CatalogueError(
+            f"{path} expands from {len(data)} to more than {limit} bytes, as no table does; if you trust it,"
+            " decompress it first (gunzip)."
+        )
     return plain
 
 
@@ -167,8 +173,9 @@ def _read_fits(data: bytes, _names: Sequence[str] | None, hdu: int | str | None)
             chosen = tables[0]
         else:
             raise CatalogueError("it holds no table; give the catalogue, or open maps with SkyMap.open.")
-        bytes_there = int(card(chosen.header, "NAXIS1", 0)) * int(card(chosen.header, "NAXIS2", 0))
-        if bytes_there > len(data):
+        rows = int(card(chosen.header, "NAXIS2", 0))
+        bytes_there = int(card(chosen.header, "NAXIS1", 0)) * rows
+        if max(bytes_there, rows) > len(data):  # rows may be of no bytes
             raise CatalogueError(
                 f"the header promises {bytes_there} bytes and the file has {len(data)}; it is cut."
             )

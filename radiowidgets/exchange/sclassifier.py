@@ -269,7 +269,7 @@ def read_data_list(path: str | os.PathLike[str]) -> SclassifierTable:
     for k, entry in enumerate(entries, 1):
         try:
             row, same = _entry(entry)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
             bad.append((k, f"no {error}" if isinstance(error, KeyError) else str(error)[:100]))
             continue
         good.append(row)

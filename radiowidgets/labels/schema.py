@@ -2,7 +2,6 @@
 
 import os
 import re
-import reprlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -57,13 +56,12 @@ class Tag:
             if self.description:
                 check_name(self.description, "its description", MAX_DESCRIPTION)
             elif not isinstance(self.description, str):
-                raise ValueError(f"its description is {reprlib.repr(self.description)}, not text")
+                raise ValueError(f"its description is {brief(self.description)}, not text")
         except ValueError as error:
-            raise LabelError(f"The tag {reprlib.repr(self.name)} is not valid: {error}.") from error
+            raise LabelError(f"The tag {brief(self.name)} is not valid: {error}.") from error
         if not isinstance(self.colour, str) or not _COLOUR.match(self.colour):
             raise LabelError(
-                f"The tag {self.name!r} has the colour {reprlib.repr(self.colour)};"
-                " write it as '#rrggbb' in quotes."
+                f"The tag {self.name!r} has the colour {brief(self.colour)}; write it as '#rrggbb' in quotes."
             )
         key = self.key
         if key is None:
@@ -76,7 +74,7 @@ class Tag:
             )
         if not isinstance(key, str) or len(key) != 1 or not key.isprintable() or key != key.lower():
             raise LabelError(
-                f"The tag {self.name!r} has the key {reprlib.repr(key)};"
+                f"The tag {self.name!r} has the key {brief(key)};"
                 " give one small letter, digit or sign in quotes."
             )
 
@@ -114,7 +112,7 @@ class Schema:
         ordered = tuple(tags)
         for tag in ordered:
             if not isinstance(tag, Tag):
-                raise LabelError(f"A schema is made of Tag objects, not of {reprlib.repr(tag)}.")
+                raise LabelError(f"A schema is made of Tag objects, not of {brief(tag)}.")
         names = Counter(tag.name.casefold() for tag in ordered)
         for tag in ordered:
             if names[tag.name.casefold()] > 1:
@@ -197,19 +195,16 @@ class Schema:
         for number, entry in enumerate(data["tags"], start=1):
             if not isinstance(entry, Mapping):
                 raise LabelError(
-                    f"In {where} tag {number} is {reprlib.repr(entry)};"
-                    f" give it the fields {', '.join(_FIELDS)}."
+                    f"In {where} tag {number} is {brief(entry)}; give it the fields {', '.join(_FIELDS)}."
                 )
             unknown = [field for field in entry if field not in _FIELDS]
             if unknown:
                 raise LabelError(
-                    f"In {where} tag {number} has the field {reprlib.repr(unknown[0])};"
-                    f" use {', '.join(_FIELDS)}."
+                    f"In {where} tag {number} has the field {brief(unknown[0])}; use {', '.join(_FIELDS)}."
                 )
             if not isinstance(entry.get("name"), str):
                 raise LabelError(
-                    f"In {where} tag {number} has the name {reprlib.repr(entry.get('name'))};"
-                    " give a text in quotes."
+                    f"In {where} tag {number} has the name {brief(entry.get('name'))}; give a text in quotes."
                 )
             try:
                 tags.append(Tag(**entry))
@@ -228,7 +223,7 @@ class Schema:
                 f"In {where} there are {len(text)} characters; a schema has at most {MAX_FILE_BYTES}."
             )
         try:
-            data = yaml.safe_load(text)
+            data = read_yaml(text)
         except RecursionError:
             raise LabelError(
                 f"In {where} the YAML is nested too deeply; it should be one list of tags."
@@ -262,6 +257,29 @@ class Schema:
                 f"The schema {str(path)!r} is not UTF-8 text ({error.reason}). Save it as UTF-8."
             ) from error
         return cls.from_yaml(text, str(path))
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Reads plain values; maps that are merged into others (``<<``) could grow without end and are refused."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Leave the map as it is; the key of a merge has no value then, which is an error."""
+
+
+def read_yaml(text: str) -> Any:
+    """Read YAML that may come from anybody.
+
+    Raises
+    ------
+    yaml.YAMLError, ValueError, RecursionError
+        If it cannot be read.
+    """
+    return yaml.load(text, Loader=_PlainLoader)  # noqa: S506 - a SafeLoader
+
+
+def brief(value: Any) -> str:
+    """Return a value as messages show it; of lists and maps, which may refer to themselves, the kind alone."""
+    return f"a {type(value).__name__}" if isinstance(value, list | dict | set | tuple) else repr(value)[:80]
 
 
 def contrast(first: str, second: str) -> float:

@@ -7,6 +7,7 @@ extra: ``pip install radiowidgets[boosting]``.
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,8 +157,8 @@ def load_boosting(folder: str | os.PathLike[str]) -> Boosting:
         raise DataError(f"{folder} holds a {card.kind}, not boosted trees.")
     text = (Path(folder).expanduser() / KINDS["boosting"]).read_text(encoding="utf-8")
     try:
-        booster = lightgbm.Booster(model_str=text)
-    except lightgbm.basic.LightGBMError as error:
+        booster = lightgbm.Booster(model_str=_checked_trees(text, len(card.classes)))
+    except (lightgbm.basic.LightGBMError, ValueError, TypeError, KeyError) as error:
         raise DataError(f"{folder} cannot be read by LightGBM: {error!s:.100}") from error
     model = Boosting(booster, card)
     if booster.num_feature() != len(card.inputs):
@@ -165,6 +166,39 @@ def load_boosting(folder: str | os.PathLike[str]) -> Boosting:
             f"{folder}: the trees take {booster.num_feature()} features, the card {len(card.inputs)}."
         )
     return model
+
+
+def _checked_trees(text: str, classes: int) -> str:
+    """Return the text of trees that LightGBM can read and follow safely; ValueError or KeyError for others.
+
+    It believes what it reads: a wrong size of a tree ends the process, a branch that leads back never ends, one that
+    leads nowhere reads beyond its memory. The sizes are left out of what is returned, so that it looks for itself.
+    """
+    body, end, _ = text.partition("\nend of trees\n")
+    head, *trees = re.split(r"(?m)^Tree=\d+$", body)
+    told = dict(line.partition("=")[::2] for line in head.splitlines())
+    if not end or len(told["tree_sizes"].split()) != len(trees):
+        raise ValueError("its trees are not complete")
+    if {told["num_class"], told["num_tree_per_iteration"]} - {"1", str(classes)}:
+        raise ValueError(f"it has {told['num_class'][:20]} classes")
+    features = int(told["max_feature_idx"]) + 1
+    for number, tree in enumerate(trees):
+        values = dict(line.partition("=")[::2] for line in tree.splitlines())
+        leaves = int(values["num_leaves"])
+        if (values["num_cat"], values["is_linear"]) != ("0", "0"):
+            raise ValueError(f"tree {number} is of categories or of lines")
+        split, left, right = (
+            [int(value) for value in values[name].split()]
+            for name in ("split_feature", "left_child", "right_child")
+        )
+        branches = [*enumerate(left), *enumerate(right)]
+        if (
+            not len(split) == len(left) == len(right) == leaves - 1
+            or not all(0 <= feature < features for feature in split)
+            or not all(node < child < leaves - 1 or -leaves <= child < 0 for node, child in branches)
+        ):
+            raise ValueError(f"tree {number} leads nowhere")
+    return text.replace(f"\ntree_sizes={told['tree_sizes']}\n", "\n", 1)
 
 
 def train_boosting(

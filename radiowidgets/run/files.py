@@ -23,6 +23,7 @@ from radiowidgets.data.remote import is_address, public_address
 from radiowidgets.errors import RunError
 from radiowidgets.labels.files import describe, share
 from radiowidgets.labels.files import make_folder as make_shared
+from radiowidgets.labels.schema import brief, read_yaml
 
 FORMAT = 1
 
@@ -43,7 +44,7 @@ def read_about(path: Path) -> dict[str, Any]:
     """Return ``run.yaml``, checked."""
     place = path / "run.yaml"
     try:
-        about = yaml.safe_load(place.read_text("utf-8"))
+        about = read_yaml(place.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise RunError(
             f"{path} is no run folder: it has no run.yaml. Make one with Run.create or 'radiowidgets rank'."
@@ -52,7 +53,7 @@ def read_about(path: Path) -> dict[str, Any]:
         raise RunError(
             f"{place} cannot be read ({describe(error)}); ask the owner of the folder for the right to read it."
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise RunError(f"{place} is not readable YAML; restore it from a copy.") from error
     sections = {"frames": dict, "maps": dict, "parameters": dict}
     if not isinstance(about, dict) or any(not isinstance(about.get(k), kind) for k, kind in sections.items()):
@@ -64,7 +65,7 @@ def read_about(path: Path) -> dict[str, Any]:
             raise RunError(f"{place} does not tell where the map {name!r} is; restore it from a copy.")
     if about.get("format") != FORMAT:
         raise RunError(
-            f"{place} has format {about.get('format')!r}; this version reads {FORMAT}. Update radiowidgets."
+            f"{place} has format {brief(about.get('format'))}; this version reads {FORMAT}. Update radiowidgets."
         )
     return about
 
@@ -107,7 +108,9 @@ def check_same_inputs(path: Path, known: dict[str, Any], asked: dict[str, Any], 
     for key, value in asked["parameters"].items():
         if known["parameters"].get(key, value) != value:
             was = known["parameters"][key]
-            raise RunError(f"{path} was made with {key} = {was!r}, not {value!r}; choose another folder.")
+            raise RunError(
+                f"{path} was made with {key} = {brief(was)}, not {value!r}; choose another folder."
+            )
 
 
 def keep_map(path: Path, name: str, sky: SkyMap) -> dict[str, Any]:
