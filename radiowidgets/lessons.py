@@ -487,6 +487,52 @@ def _by_chance(answer: Any, groups: Any) -> str:
 
 
 # ------------------------------------------------------------------------------------
+# 07 source finding
+
+
+@_exercise("07.1")
+def _f1_by_hand(answer: Any, row: pd.Series) -> str:
+    tp, fp, fn = (float(row[name]) for name in ("tp", "fp", "fn"))
+    completeness, reliability = tp / (tp + fn), tp / (tp + fp)
+    mistakes = {
+        "That is the completeness alone.": completeness,
+        "That is the reliability alone.": reliability,
+        "That is the mean of the two; asked is the harmonic one, which a bad one of the two pulls down.": (
+            completeness + reliability
+        )
+        / 2,
+        "That is the product of the two; twice that, over their sum, is wanted.": completeness * reliability,
+        "That divides by all that was found or is there; F1 counts what was found and real twice.": tp
+        / (tp + fp + fn),
+    }
+    _share(_as_number(answer), 2 * tp / (2 * tp + fp + fn), mistakes)
+    return "Nobody can make up for missing sources by being reliable, nor the other way round."
+
+
+@_exercise("07.2")
+def _lucky_darts(answer: Any, truth: pd.DataFrame) -> str:
+    ny, nx = truth.attrs["shape"]
+
+    def covered(least: float) -> float:
+        return 9 * np.pi * float((truth["flux_over_rms"] >= least).sum()) / (nx * ny)
+
+    mean = covered(1)
+    mistakes = {
+        "Circles overlap: a place inside two of them is still one place.": mean,
+        "That is the share that lands beside all of them.": float(np.exp(-mean)),
+        "Only sources of an SNR of 5 are counted; asked are those of 1 and more.": float(
+            -np.expm1(-covered(5))
+        ),
+        "All sources are counted; asked are those of an SNR of 1 and more.": float(-np.expm1(-covered(0))),
+        "The circles have a radius of 3 pixels: 9 pi pixels each.": float(-np.expm1(-mean / 9)),
+    }
+    _share(_as_number(answer), float(-np.expm1(-mean)), mistakes)
+    return (
+        "The darts had a little less: only the pixels of sources count there, and their distances are whole."
+    )
+
+
+# ------------------------------------------------------------------------------------
 # 08 relabelling
 
 
@@ -536,3 +582,32 @@ def _suspects(answer: Any, suspects: pd.DataFrame, wrong: np.ndarray) -> str:
     }
     _share(_as_number(answer), float(first.mean()), mistakes)
     return "The rest are hard cases, not mistakes: that is why a person decides."
+
+
+# ------------------------------------------------------------------------------------
+# 09 instance detection
+
+
+@_exercise("09.1")
+def _mask_overlap(answer: Any) -> str:
+    y, x = np.indices((40, 40))
+    one, other = np.hypot(x - 18, y - 20) < 9, np.hypot(x - 22, y - 20) < 8
+    both, either = float(np.sum(one & other)), float(np.sum(one | other))
+    mistakes = {
+        "The pixels of both masks are counted twice; divide by those in either.": both
+        / float(one.sum() + other.sum()),
+        "That is the Dice coefficient: it divides by the mean of the two areas.": 2
+        * both
+        / float(one.sum() + other.sum()),
+        "That is the share of the first mask; a mask that covers everything would always be right.": both
+        / float(one.sum()),
+        "That is the share of the second mask; a mask that covers everything would always be right.": both
+        / float(other.sum()),
+        "That is how many pixels they share; divide by those in either.": both,
+        "That is how much they differ: 1 minus what is asked.": 1 - both / either,
+    }
+    _compare(_as_number(_function(answer, one, other)), both / either, mistakes, within=1e-6)
+    _compare(_as_number(_function(answer, one, one)), 1.0, {}, within=1e-6)
+    return (
+        f"Two discs whose centres are 4 pixels apart overlap by {both / either:.2f}: 0.6 asks for good masks."
+    )

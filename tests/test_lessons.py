@@ -249,6 +249,22 @@ def _kappa(one, other, how="own"):
     return (same - chance) / (1 - chance)
 
 
+def test_source_finding():
+    row = pd.Series({"tp": 60.0, "fp": 20.0, "fn": 40.0})
+    assert lessons.check("07.1", 2 / 3, row)
+    assert "completeness alone" in _says("07.1", 0.6, row)
+    assert "harmonic" in _says("07.1", 0.675, row)
+    assert "product" in _says("07.1", 0.45, row)
+    assert "twice" in _says("07.1", 0.5, row)
+    truth = pd.DataFrame({"flux_over_rms": np.repeat([0.5, 2.0, 7.0], [900, 600, 300])})
+    truth.attrs = {"shape": (200, 300)}
+    mean = 9 * np.pi * 900 / 60_000
+    assert lessons.check("07.2", 1 - np.exp(-mean), truth)
+    assert "overlap" in _says("07.2", mean, truth)
+    assert "beside" in _says("07.2", np.exp(-mean), truth)
+    assert "SNR of 5" in _says("07.2", 1 - np.exp(-mean / 3), truth)
+
+
 def test_relabelling():
     assert lessons.check("08.1", _kappa)
     assert "share of equal" in _says("08.1", lambda a, b: np.mean(a == b))
@@ -274,6 +290,20 @@ def _exercises(notebook):
             (solution,) = SOLUTION.findall(notebook.cells[k - 1].source)
             found.append((k, name[1], solution))
     return found
+
+
+def test_overlap_of_masks():
+    assert lessons.check("09.1", lambda one, other: (one & other).sum() / (one | other).sum())
+    for wrong, text in (
+        (lambda one, other: (one & other).sum() / (one.sum() + other.sum()), "twice"),
+        (lambda one, other: 2 * (one & other).sum() / (one.sum() + other.sum()), "Dice"),
+        (lambda one, other: (one & other).sum() / one.sum(), "first mask"),
+        (lambda one, other: (one & other).sum() / other.sum(), "second mask"),
+        (lambda one, other: (one & other).sum(), "how many pixels"),
+        (lambda one, other: 1 - (one & other).sum() / (one | other).sum(), "differ"),
+        (0.7, "function itself"),
+    ):
+        assert text in _says("09.1", wrong)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
