@@ -23,6 +23,7 @@ from radiowidgets.data.cards import card, caught_warnings, shorten
 from radiowidgets.errors import CatalogueError
 
 if TYPE_CHECKING:
+    from astropy.coordinates import SkyCoord
     from astropy.table import Column, Table
 
 MAX_BYTES = 4 * 2**30
@@ -278,7 +279,13 @@ def _read_regions(data: bytes, _names: Sequence[str] | None, _hdu: int | str | N
 
     text, notes = _decode(data)
     shapes = Regions.parse(text, format="ds9")
-    rows = [_region_row(shape) for shape in shapes]
+    rows, centres = [], []
+    for shape in shapes:
+        row, centre = _region_row(shape)
+        rows.append(row)
+        if centre is not None:
+            centres.append((row, shape, centre))
+    _add_positions(centres)
     lines = len(
         re.findall(
             r"(?im)^[^#\n]*\b(?:circle|ellipse|box|polygon|point|annulus|line|panda|vector|text|ruler)\s*\(",
@@ -302,7 +309,8 @@ def _read_regions(data: bytes, _names: Sequence[str] | None, _hdu: int | str | N
     return RawTable(columns, "DS9 regions", units, "icrs", notes)
 
 
-def _region_row(shape: Any) -> dict[str, Any]:
+def _region_row(shape: Any) -> tuple[dict[str, Any], SkyCoord | None]:
+    """Return what a region says but for its position on the sky, which is given as it is there."""
     from astropy.coordinates import SkyCoord
 
     kind = type(shape).__name__.removesuffix("Region")
@@ -319,28 +327,40 @@ def _region_row(shape: Any) -> dict[str, Any]:
     if not kind.endswith("Sky"):
         place = centre if centre is not None else vertices
         row["x"], row["y"] = float(np.mean(place.x)), float(np.mean(place.y))
-        return row
+        return row, None
     if centre is None:
         points = vertices.icrs.cartesian.reshape(-1)
         centre = SkyCoord(points.mean(), frame="icrs", representation_type="cartesian")
         centre.representation_type = "unitspherical"
         row["radius"] = float(vertices.icrs.separation(centre).max().to_value("arcsec"))
-    icrs = centre.icrs
-    row["ra"], row["dec"] = float(icrs.ra.deg), float(icrs.dec.deg)
     if hasattr(shape, "radius"):
         row["radius"] = float(shape.radius.to_value("arcsec"))
-    if hasattr(shape, "width") and hasattr(shape, "height"):
-        _add_axes(row, shape, centre)
-    return row
+    return row, centre
 
 
-def _add_axes(row: dict[str, Any], shape: Any, centre: Any) -> None:
-    """Add the axes of an ellipse or a box, and its angle from the north of ICRS."""
+def _add_positions(centres: list[tuple[dict[str, Any], Any, SkyCoord]]) -> None:
+    """Add positions, axes of ellipses and boxes, and their angles from the north of ICRS: all of a frame at once."""
+    from astropy.coordinates import SkyCoord
+
+    for frame in {centre.frame.name for _, _, centre in centres}:
+        mine = [
+            (row, shape, centre.spherical) for row, shape, centre in centres if centre.frame.name == frame
+        ]
+        lon, lat = ([getattr(place, axis).deg for _, _, place in mine] for axis in ("lon", "lat"))
+        together = SkyCoord(np.array(lon) * u.deg, np.array(lat) * u.deg, frame=frame)
+        icrs = together.icrs
+        # North of the frame is not always that of ICRS.
+        turns = icrs.position_angle(together.directional_offset_by(0 * u.deg, 1 * u.arcsec).icrs).deg
+        for (row, shape, _), ra, dec, turn in zip(mine, icrs.ra.deg, icrs.dec.deg, turns, strict=True):
+            row["ra"], row["dec"] = float(ra), float(dec)
+            if hasattr(shape, "width") and hasattr(shape, "height"):
+                _add_axes(row, shape, float(turn))
+
+
+def _add_axes(row: dict[str, Any], shape: Any, turn: float) -> None:
     width, height = float(shape.width.to_value("arcsec")), float(shape.height.to_value("arcsec"))
-    # The angle counts from the axis of longitude to that of width; north of the frame is not always that of ICRS.
+    # The angle counts from the axis of longitude to that of width.
     angle = float(shape.angle.to_value("deg")) + (90.0 if height > width else 0.0) - 90.0
-    north = centre.directional_offset_by(0 * u.deg, 1 * u.arcsec)
-    turn = float(centre.icrs.position_angle(north.icrs).to_value("deg"))
     row["major"], row["minor"] = max(width, height), min(width, height)
     row["pa"] = (angle + turn) % 180.0
     row["radius"] = row["major"] / 2
