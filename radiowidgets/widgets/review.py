@@ -479,12 +479,13 @@ class Review(anywidget.AnyWidget):
         """Return what was said of frames as the front end takes it."""
         interest, tags, notes = self._state(frames)
         texts = dict(notes)
+        self._stuck = self.labels.stuck
         return {
             "frames": frames,
             "interest": interest.tolist(),
             "tags": tags.tolist(),
             "notes": [texts.get(frame, "") for frame in frames],
-            "stuck": self.labels.stuck,
+            "stuck": self._stuck,
         }
 
     def _frames_of(self, event: Any) -> list[int]:

@@ -32,6 +32,19 @@ relabel
 """  # noqa: E501 - a cell as people write it
 
 
+DIVIDED = """
+import numpy as np, radiowidgets as rw
+frames = rw.FrameSet.from_images([np.random.default_rng(k).normal(size=(48, 48)) for k in range(12)])
+run = rw.Run.create("runs/divided", frames, annotator="ada")
+ids = [str(name) for name in run.frames.frame_ids]
+for who, interest, tag in (("ana", 5, "RING"), ("bob", 1, "FILAMENT")):
+    with rw.LabelLog(run.path / "labels", who) as log:
+        log.record(ids[2], interest=interest, add=[tag, "EXTENDED"])
+        log.record(ids[5], interest=3, add=["ARTEFACT"] * (who == "bob"))
+rw.Relabel.disputes(run)
+"""
+
+
 def relabel(page: Page) -> Locator:
     root = page.locator(".rw-relabel[data-ready=true]")
     expect(root).to_have_count(1, timeout=60_000)
@@ -69,4 +82,39 @@ def test_suspected_labels_are_answered_by_a_key_and_a_restart_loses_nothing(page
     restart_kernel(page)
     run_all(page)
     expect(relabel(page).locator(".rw-progress")).to_have_text("3 of 3 · 2 changed · 1 kept")
+    assert page.traffic.errors == []
+
+
+def test_what_people_see_differently_is_decided_by_a_key(page, jupyter):
+    open_notebook(page, jupyter.write("divided.ipynb", [DIVIDED]))
+    run_all(page)
+    root = relabel(page)
+    root.locator(".rw-question").click()
+    names = [
+        root.locator(f".rw-relabel-side[data-answer={answer}] .rw-relabel-name")
+        for answer in ("keep", "accept")
+    ]
+    for keys, low, high in (
+        ("a", "rating 1", "rating 5"),
+        ("k", "FILAMENT", "RING"),
+        ("s", "not ARTEFACT", "ARTEFACT"),
+    ):
+        expect(names[0]).to_have_text(low)
+        expect(names[1]).to_have_text(high)
+        if keys == "k":
+            screenshot(page, "relabel-divided")
+        page.keyboard.press(keys)
+    expect(root.locator(".rw-progress")).to_have_text("3 of 3 · 1 open")
+    expect(root.locator(".rw-saved")).to_have_attribute("data-state", "saved")
+    page.keyboard.press("?")
+    card = root.locator(".rw-help-card")
+    expect(card).to_contain_text("two that people gave it")
+    assert card.evaluate("(node) => getComputedStyle(node).backgroundColor") != "rgba(0, 0, 0, 0)"
+    screenshot(page, "relabel-help")
+    page.keyboard.press("Escape")
+    ada = LabelLog(jupyter.root / "runs" / "divided" / "labels", annotator="ada").state()
+    assert [(state.interest, sorted(state.tags)) for state in ada.values()] == [
+        (5, ["EXTENDED", "FILAMENT"]),
+        (None, ["UNSURE"]),
+    ]
     assert page.traffic.errors == []

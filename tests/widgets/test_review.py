@@ -516,6 +516,8 @@ def test_what_others_say_is_shown_as_it_arrives(run):
         store.unreachable, store.waiting = True, 2  # as a server's would
         front.review._take_news()
         assert front.answers[-1][0] == told | {"stuck": 2, "by": {}, "frames": []}
+        store.waiting = 3
+        assert front("act", id="a", frames=[1], interest=1)[0]["stuck"] == 3
         store.unreachable = False
         front.review._take_news()
         assert front.answers[-1][0] == told | {"by": {}, "frames": []}

@@ -13,12 +13,21 @@ const SAID = { accept: "changed", keep: "kept", unsure: "open" };
 const KEYS = [["a", "accept: it is what stands on the right"], ["k", "keep: it is what stands on the left"], ["s", "not sure: leave it open"], ["← →", "the one before, the next"],
   ["Space", "the next without an answer"], ["u", "take your last answer back"], ["?", "this sheet"]];
 
-// How many got which answer, in words.
-export function tally(answers) {
+// How many got which answer, in words; between two that people gave none is the old one.
+export function tally(answers, divided = false) {
   const done = answers.filter(Boolean).length;
-  const parts = Object.entries(SAID).map(([answer, word]) => [answers.filter((one) => one === answer).length, word]);
+  const parts = Object.entries(SAID).filter(([answer]) => !divided || answer === "unsure").map(([answer, word]) => [answers.filter((one) => one === answer).length, word]);
   const words = parts.filter(([count]) => count).map(([count, word]) => `${count} ${word}`);
   return [`${done} of ${answers.length}`, ...words].join(" · ");
+}
+
+// Whether a question is between labels that people gave.
+export const isDivided = (row) => Boolean(row.by || row.suggested_by);
+
+// What was answered, in a word or two.
+export function saidOf(row) {
+  if (!row.answer || row.answer === "unsure" || !isDivided(row)) return SAID[row.answer] ?? "";
+  return nameOf(row, row.answer === "accept" ? row.suggested : row.label);
 }
 
 // The next place without an answer, after `from` and round; -1 where all have one.
@@ -33,7 +42,7 @@ export function nextOpen(answers, from) {
 // What a label of a question is called: a rating, a tag, or none of the two.
 export function nameOf(row, label) {
   if (row.about === "interest") return `rating ${label}`;
-  return label || (row.by || row.suggested_by ? `not ${row.label || row.suggested}` : "none of them");
+  return label || (isDivided(row) ? `not ${row.label || row.suggested}` : "none of them");
 }
 
 // The places in the strip: `count` of them, that of the cursor in the first half where there are more after it.
@@ -102,9 +111,10 @@ class Relabel {
     const meter = h("span", { class: "rw-relabel-meter" }, h("span", {}));
     const examples = h("div", { class: "rw-relabel-examples" });
     const words = h("span", { class: "rw-quiet" });
-    const button = h("button", { class: "rw-button rw-relabel-say", type: "button", onclick: () => this.say(answer) }, h("kbd", {}, key), answer === "keep" ? " Keep" : " Accept");
+    const choose = h("span", {});
+    const button = h("button", { class: "rw-button rw-relabel-say", type: "button", onclick: () => this.say(answer) }, h("kbd", {}, key), choose);
     const element = h("section", { class: "rw-relabel-side", "data-answer": answer }, words, name, meter, sure, button, examples);
-    return { element, words, name, sure, meter, examples, button };
+    return { element, words, name, sure, meter, examples, choose };
   }
 
   // ---------------------------------------------------------------- messages
@@ -117,7 +127,7 @@ class Relabel {
 
   focus() { this.root.focus({ preventScroll: true }); }
 
-  showProgress() { setText(this.count, this.rows.length ? tally(this.rows.map((row) => row.answer)) : ""); }
+  showProgress() { setText(this.count, this.rows.length ? tally(this.rows.map((row) => row.answer), this.rows.every(isDivided)) : ""); }
 
   receive(content, buffers) {
     if (content.view && content.view !== this.identity && content.kind !== "saved") return;
@@ -171,7 +181,7 @@ class Relabel {
     if (!row) return;
     row.answer = answer;
     this.post({ kind: "act", question: [row.id, row.about, row.label, row.suggested], answer, frames: [row.frame] });
-    setText(this.spoken, answer === "unsure" ? SAID.unsure : `${SAID[answer]}: ${nameOf(row, answer === "accept" ? row.suggested : row.label)}`);
+    setText(this.spoken, answer === "unsure" ? SAID.unsure : `${isDivided(row) ? "chosen" : SAID[answer]}: ${nameOf(row, answer === "accept" ? row.suggested : row.label)}`);
     const next = nextOpen(this.rows.map((one) => one.answer), this.place);
     if (next >= 0) this.place = next;
     this.showProgress();
@@ -217,7 +227,7 @@ class Relabel {
     this.help.hidden = !this.help.hidden;
     if (this.help.hidden) { this.focus(); return; }
     const row = ([key, words]) => h("tr", {}, h("td", {}, h("kbd", {}, key)), h("td", {}, words));
-    this.help.replaceChildren(h("div", { class: "rw-sheet" }, h("h3", {}, "Labels that may be wrong"),
+    this.help.replaceChildren(h("div", { class: "rw-help-card" }, h("h3", {}, "Labels that may be wrong"),
       h("p", {}, "In the middle is the frame in question. Left is the label as it is and right the one that is suggested, or two that people gave it, each with frames that stand for it."),
       h("p", {}, "An answer is a label of your own, saved at once: accept and keep put the one on and take the other off, and an open frame is tagged UNSURE. Go back to answer anew. In the notebook, table holds the answers."),
       h("table", {}, h("tbody", {}, KEYS.map(row))), h("button", { class: "rw-button", type: "button", onclick: () => this.toggleHelp() }, "Close")));
@@ -232,7 +242,7 @@ class Relabel {
     this.done.hidden = Boolean(row) && this.rows.some((one) => !one.answer);
     setText(this.done, row ? `All ${plural(this.rows.length, "question")} ${this.rows.length === 1 ? "has" : "have"} an answer.` : "Nothing is suspected, and nothing divided.");
     if (!row) return;
-    const divided = Boolean(row.by || row.suggested_by);
+    const divided = isDivided(row);
     const words = divided ? ["Some say", "Others say"] : ["It is labelled", "Suggested"];
     const halves = [["keep", row.label, row.probability, row.by, words[0]], ["accept", row.suggested, row.other, row.suggested_by, words[1]]];
     for (const [answer, name, sure, by, head] of halves) {
@@ -244,12 +254,13 @@ class Relabel {
       setText(side.sure, by || (sure === null ? "" : `probability ${sure.toFixed(2)}`));
       side.meter.hidden = sure === null;
       side.meter.firstChild.style.width = `${100 * (sure ?? 0)}%`;
+      setText(side.choose, divided ? " This one" : answer === "keep" ? " Keep" : " Accept");
       side.element.dataset.said = String(row.answer === answer);
       const frames = (this.examples[name] ?? []).filter((frame) => frame !== row.frame);
       side.examples.replaceChildren(...frames.map((frame) => h("canvas", { "data-frame": frame, width: SMALL, height: SMALL, role: "img", "aria-label": `Example of ${nameOf(row, name)}` })));
     }
     this.unsure.dataset.said = String(row.answer === "unsure");
-    const said = row.answer ? `, ${SAID[row.answer]}` : "";
+    const said = row.answer ? `, ${saidOf(row)}` : "";
     setText(this.facts, [`${this.place + 1} of ${this.rows.length}${said}`, row.id, row.why].filter(Boolean).join(" · "));
     this.showStrip();
     this.paint();
@@ -259,8 +270,8 @@ class Relabel {
     this.strip.replaceChildren(...strip(this.place, this.rows.length).map((place) => {
       const { frame, answer, suggested } = this.rows[place];
       return h("button", { class: "rw-strip-tile", type: "button", role: "listitem", "data-answer": answer ?? "", "aria-current": place === this.place ? "true" : null,
-        "aria-label": `${place + 1}: ${answer ? SAID[answer] : `perhaps ${nameOf(this.rows[place], suggested)}`}`, onclick: () => { this.go(place); this.focus(); } },
-      h("canvas", { "data-frame": frame, width: SMALL, height: SMALL }), h("span", {}, answer ? SAID[answer] : ""));
+        "aria-label": `${place + 1}: ${answer ? saidOf(this.rows[place]) : `perhaps ${nameOf(this.rows[place], suggested)}`}`, onclick: () => { this.go(place); this.focus(); } },
+      h("canvas", { "data-frame": frame, width: SMALL, height: SMALL }), h("span", {}, saidOf(this.rows[place])));
     }));
   }
 
