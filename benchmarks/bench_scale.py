@@ -8,7 +8,7 @@ bytes. Then 1,000 to 1,000,000 views of 64 pixels on the same map go through `Ru
 its own after a short run that loads and compiles: microseconds a frame for measuring, embedding and ranking, memory,
 and the size of the run folder; seconds of all cores too, which a busy machine changes less. Frames beyond 100,000 are
 embedded only with --full; the million then takes longest. Last, run folders of 100,000 and 1,000,000 views with made-up
-features, vectors and scores are opened: their bytes on disk, and the memory that each table takes.
+features, vectors and scores are opened: their bytes on disk, the memory that each table takes, and that of a ranking.
 
 From what was measured it works out a survey: EMU, 75 % of the sky at 2 arcsec a pixel.
 
@@ -265,7 +265,9 @@ def opened(path: Path) -> None:
 
     rows = {}
     process = psutil.Process()
-    rw.Run.open(path.with_name("warm")).table()
+    warm = rw.Run.open(path.with_name("warm"))
+    warm.table()
+    rw.rank(warm.frames, warm.embedding, features=warm.features)
 
     def step(name, work):
         before, begun = anonymous(process), time.perf_counter()
@@ -293,6 +295,12 @@ def opened(path: Path) -> None:
         step("table of everything", run.table)
         step("place of a frame by its id", lambda: run.frames.index_of(run.frames.frame_id(number - 1)))
     rows["peak"] = {"bytes_a_frame": round((memory.peak - begin) / number)}
+    if number <= EMBEDDED:
+        begin, begun = anonymous(process), time.perf_counter()
+        with Memory(os.getpid()) as memory:
+            rw.rank(run.frames, run.embedding, features=run.features)
+        took = round(time.perf_counter() - begun, 1)
+        rows["rank"] = {"seconds": took, "bytes_a_frame": round((memory.peak - begin) / number)}
     files = {
         place.name: round(
             sum(f.stat().st_size for f in [place, *place.rglob("*")] if f.is_file()) / number, 1
