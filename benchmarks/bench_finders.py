@@ -7,9 +7,9 @@ and PyBDSF; seconds; completeness of each class at the reliability that PyBDSF h
 ``web``: cosmodeep equation 2 on mock `cosmic-web` images at both readings of its pixel scale, PyBDSF's islands at 1.5
 and 3 sigma beside, and images per second.
 
-Networks are read from a folder where it has them (convosource-PRESET-SNR-AUGMENTATION, cosmodeep-SCALE-F_TH-N_PIXELS);
-what is missing is trained and kept there: by default on far less than the papers', with --full as they did. Thresholds
-are chosen on skies of other seeds than those that are reported.
+Networks are read from a folder where it has them (convosource-PRESET-SNR-AUGMENTATION, cosmodeep-SCALE-F_TH-N_PIXELS,
+web-pixels- likewise); what is missing is trained and kept there: by default on far less than the papers', with --full
+as they did. Thresholds are chosen on skies of other seeds than those that are reported.
 
     python benchmarks/bench_finders.py [sources real web] [--presets ...] [--networks FOLDER] [--no-training] [--full]
 """
@@ -29,7 +29,7 @@ import radiowidgets as rw
 from radiowidgets.data.simulate.cosmicweb import positive_tiles
 from radiowidgets.errors import MissingExtraError, RadioWidgetsError
 from radiowidgets.finding import convosource, cosmodeep, matching
-from radiowidgets.finding.finders import FINDERS, Found, find
+from radiowidgets.finding.finders import Found, find
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("RADIOWIDGETS_REALDATA", ROOT / ".." / "shared" / "data"))
@@ -37,6 +37,7 @@ PRESETS = tuple(f"sdc1-{band}-{hours}" for band in ("b1", "b2") for hours in ("8
 KINDS = ("SFG", "SS-AGN", "FS-AGN", "all")
 SNRS = (1, 2, 5)
 TEST, VALIDATION, TRAINING = 101, 201, 301  # seeds
+PATIENCE = 10.0  # seconds
 LOW = {"sep": {"thresh": 2.5, "minarea": 1}, "islands": {"seed": 3.0}}  # to be cut at a score
 PAPER_TABLE_2 = {  # As, Ws, Wv by N_pix and f_th
     (40, 1.0): (0.9088, 0.9827, 0.9974), (40, 0.75): (0.9232, 0.9947, 0.9972),
@@ -51,9 +52,14 @@ def show(title: str, table: pd.DataFrame) -> None:
 
 
 def look(sky, name, finder, **options) -> Found | None:
-    """Run a finder; None where it is not installed or cannot take this map, which is said."""
+    """Run a finder; None where it is not installed or cannot take this map, which is said.
+
+    What is quick runs twice, and the second time counts: the first compiles.
+    """
     try:
         found = find(sky, finder, **options)
+        if found.seconds < PATIENCE:
+            found = find(sky, finder, **options)
     except (MissingExtraError, RadioWidgetsError) as error:
         print(f"{name} on {sky.name}: {error}", flush=True)
         return None
@@ -102,9 +108,8 @@ def finders_of(preset: str, options) -> dict[str, tuple]:
         "sep 3 rms": ("sep", {"thresh": 3.0}, None),
         "islands": ("islands", {}, None),
     }
-    for name in ("pinpoint",):
-        if name in FINDERS:
-            some[name] = (name, {}, None)
+    for snr in SNRS:
+        some[f"pinpoint {snr}"] = ("pinpoint", {"snr": snr}, snr)
     for (name, snr), finder in convosources(preset, options).items():
         some[f"{name} {snr}"] = (finder, {}, snr)
     return some
@@ -136,17 +141,16 @@ def compare_on(sky, truths: dict[str, pd.DataFrame], finders) -> tuple[pd.DataFr
     return pd.concat(rows, ignore_index=True), found
 
 
-def kappas(found: dict[str, Found], truth: pd.DataFrame) -> pd.DataFrame:
+def kappas(found: dict[str, Found], finders, truth: pd.DataFrame) -> pd.DataFrame:
     """Return kappa of each finder with PyBDSF, exact pixels and true sources."""
     rows = {}
     for name, what in found.items():
         if name == "PyBDSF" or "PyBDSF" not in found:
             continue
-        last = name.rsplit(" ", 1)[-1]
-        for snr in (int(last),) if name.startswith("ConvoSource") else SNRS:
-            words = name.rsplit(" ", 1)[0] if name.startswith("ConvoSource") else name
+        only = finders[name][2]
+        for snr in SNRS if only is None else (only,):
             both = matching.agree(what, found["PyBDSF"], truth, least=snr)
-            rows[words, snr] = {
+            rows[name if only is None else name.rsplit(" ", 1)[0], snr] = {
                 f"{kind}{end}": both.loc[kind, column]
                 for kind in ("pixels", "sources")
                 for end, column in (("", "kappa"), (" low", "low"), (" high", "high"))
@@ -168,9 +172,7 @@ def equal_reliability(preset: str, sky, truth, found) -> pd.DataFrame:
         ]
         cut = {"PyBDSF": found["PyBDSF"]}
         for name in ("sep", "islands", "pinpoint"):
-            if name not in FINDERS:
-                continue
-            low = LOW.get(name, {})
+            low = LOW.get(name, {"snr": snr, "reliability": 0.9})
             there = find(other, name, **low)
             least = matching.score_for_reliability(there, known, wanted, least=snr, factor=None)
             cut[f"{name} cut"] = find(sky, name, **low).above(least)
@@ -192,9 +194,10 @@ def bench_sources(options) -> None:
     for preset in options.presets:
         sky = convosource.corrected(rw.simulate(preset, size=options.size, seed=TEST))
         truth = matching.truth_table(sky, apparent=False)
-        some, found = compare_on(sky, {"sky": truth}, finders_of(preset, options))
+        finders = finders_of(preset, options)
+        some, found = compare_on(sky, {"sky": truth}, finders)
         scores.append(some.assign(preset=preset))
-        agreement[preset] = kappas(found, truth)
+        agreement[preset] = kappas(found, finders, truth)
         if options.equal:
             equal[preset] = equal_reliability(preset, sky, truth, found)
     table = pd.concat(scores, ignore_index=True)
@@ -231,9 +234,9 @@ def report(table: pd.DataFrame, by: str) -> None:
     whole = table[(table["kind"] == "all") & (table["rule"] == "one-to-one")]
     for (where, snr), part in whole.groupby([by, "snr"], sort=False):
         f1 = part.set_index("finder")["f1"]
-        ours = f1[f1.index.isin(["pinpoint", "islands"])]
+        ours = f1[f1.index == "pinpoint"]
         if "PyBDSF" in f1 and len(ours):
-            what = f"F1 one to one, {where}, SNR {snr} ({ours.idxmax()})"
+            what = f"F1 one to one, {where}, SNR {snr} (pinpoint)"
             result(what, float(ours.max()), float(f1["PyBDSF"]), unit="", more=True, than="PyBDSF")
 
 
@@ -253,15 +256,17 @@ def bench_real(options) -> None:
     truths["flux under the primary beam"] = matching.truth_table(
         sky, catalogue, rms=truths["flux"].attrs["rms"]
     )
-    table, found = compare_on(sky, truths, finders_of("sdc1-b1-1000h", options))
+    finders = finders_of("sdc1-b1-1000h", options)
+    table, found = compare_on(sky, truths, finders)
     print_scores(table, "truth_of")
     columns = ["truth", "f1", "f1_low", "f1_high", "completeness", "reliability", "chance", "seconds"]
     whole = table[(table["kind"] == "all") & (table["rule"] == "one-to-one")]
     show("SDC1 piece, 3 px one to one", whole.set_index(["truth_of", "finder", "snr"])[columns].sort_index())
-    show("kappa with PyBDSF", kappas(found, truths["flux"]))
+    show("kappa with PyBDSF", kappas(found, finders, truths["flux"]))
     report(table[table["truth_of"] == "flux"].assign(where="SDC1 piece"), "where")
-    if "pinpoint" in found and "PyBDSF" in found:
-        result("SDC1 piece, 1 Mpx", found["pinpoint"].seconds, found["PyBDSF"].seconds, than="PyBDSF")
+    if "pinpoint 5" in found and "PyBDSF" in found:
+        what = "sources of the SDC1 piece, 1 Mpx (pinpoint)"
+        result(what, found["pinpoint 5"].seconds, found["PyBDSF"].seconds, than="PyBDSF")
 
 
 # --------------------------------------------------------------------------------
@@ -288,29 +293,35 @@ def web_map(pair, scale: float) -> rw.SkyMap:
     )
 
 
-def cosmodeep_for(scale: float, f_th: float, n_pixels: int, options):
-    """Return the network for one cell of Table 2, trained where the folder has none; None without training."""
-    folder = options.networks / f"cosmodeep-{scale:g}-{f_th:g}-{n_pixels}"
-    if not any(folder.glob("*.weights.h5")):
-        if not options.training:
-            return None
-        number, epochs, share = (16, cosmodeep.EPOCHS, 1.0) if options.full else (6, 12, 0.2)
-        start = time.perf_counter()
-        parts = [
-            cosmodeep.Tiles.of(
-                (cosmodeep.mock_images(seed + k, options.web_size, scale) for k in range(many)),
-                f_th=f_th,
-                n_pixels=n_pixels,
-                noise_share=kept,
-            )
-            for seed, many, kept in ((TRAINING, number, share), (VALIDATION, 2, 1.0))
-        ]
+def web_finders(scale: float, f_th: float, n_pixels: int, options) -> dict[str, object]:
+    """Return the networks for one cell of Table 2, trained where the folder has none."""
+    some = {}
+    for who, load in (("COSMODEEP", cosmodeep.load_cosmodeep), ("web pixels", cosmodeep.load_web_pixels)):
+        start = "cosmodeep" if who == "COSMODEEP" else "web-pixels"
+        folder = options.networks / f"{start}-{scale:g}-{f_th:g}-{n_pixels}"
+        if not any(folder.glob("*.weights.h5")) and options.training:
+            begun = time.perf_counter()
+            train_web(who, scale, {"f_th": f_th, "n_pixels": n_pixels}, folder, options)
+            print(f"trained {folder.name} in {time.perf_counter() - begun:.0f} s", flush=True)
+        if any(folder.glob("*.weights.h5")):
+            some[who] = load(folder)
+    return some
+
+
+def train_web(who: str, scale: float, labels: dict, folder: Path, options) -> None:
+    """Train one network on mock images and keep it."""
+    number, epochs, share = (16, cosmodeep.EPOCHS, 1.0) if options.full else (6, 12, 0.2)
+    pairs = [cosmodeep.mock_images(TRAINING + k, options.web_size, scale) for k in range(number)]
+    known = [cosmodeep.mock_images(VALIDATION + k, options.web_size, scale) for k in range(2)]
+    kept = folder / "training"
+    if who == "COSMODEEP":
+        tiles = cosmodeep.Tiles.of(pairs, **labels, noise_share=share)
         finder = cosmodeep.train_cosmodeep(
-            *parts, f_th=f_th, n_pixels=n_pixels, epochs=epochs, folder=folder / "training"
+            tiles, cosmodeep.Tiles.of(known, **labels), **labels, epochs=epochs, folder=kept
         )
-        finder.save(folder)
-        print(f"trained {folder.name} in {time.perf_counter() - start:.0f} s", flush=True)
-    return cosmodeep.load_cosmodeep(folder)
+    else:
+        finder = cosmodeep.train_web_pixels(pairs, known, **labels, folder=kept)
+    finder.save(folder)
 
 
 def bench_web(options) -> None:
@@ -332,11 +343,10 @@ def bench_web(options) -> None:
                 f"{name}: {np.mean([tiles.sum() for tiles in actual]):.0f} of {actual[0].size} tiles hold signal"
             )
             here = dict(marked)
-            finder = cosmodeep_for(scale, f_th, n_pixels, options)
-            if finder is not None:
-                here["COSMODEEP"] = [look(sky, "COSMODEEP", finder) for sky in maps]
+            for who, finder in web_finders(scale, f_th, n_pixels, options).items():
+                here[who] = [look(sky, who, finder) for sky in maps]
             for who, found in here.items():
-                least = 0 if who == "COSMODEEP" else 8
+                least = 8 if who in marked else 0  # the paper's islands have 9 pixels at least
                 tiles = [matching.signal_tiles(f, f.masks.shape, cosmodeep.TILE, least) for f in found]
                 scores = matching.score_tiles(tiles, actual)
                 rows[name, who] = {
@@ -347,17 +357,11 @@ def bench_web(options) -> None:
             rows[name, "the paper"] = dict(
                 zip(("As", "Ws", "Wv"), map("{:.4f}".format, PAPER_TABLE_2[n_pixels, f_th]), strict=True)
             )
-        if "COSMODEEP" in seconds:
-            peer = seconds.get("PyBDSF islands 3 sigma")
-            what = f"COSMODEEP, images of {options.web_size} x {options.web_size} a second, {scale:g} arcsec"
-            result(
-                what,
-                1 / seconds["COSMODEEP"],
-                None if peer is None else 1 / peer,
-                unit="images/s",
-                more=True,
-                than="PyBDSF islands",
-            )
+        peer = seconds.get("PyBDSF islands 3 sigma")
+        for who in set(seconds) - set(marked):
+            what = f"{who}, images of {options.web_size} x {options.web_size} a second, {scale:g} arcsec"
+            rates = [None if some is None else 1 / some for some in (seconds[who], peer)]
+            result(what, *rates, unit="images/s", more=True, than="PyBDSF islands")
     show("cosmodeep Table 2 (the paper: 10.4 images of 2000 x 2000 a second on a P100)", pd.DataFrame(rows).T)
 
 
