@@ -37,6 +37,7 @@ PRESETS = tuple(f"sdc1-{band}-{hours}" for band in ("b1", "b2") for hours in ("8
 KINDS = ("SFG", "SS-AGN", "FS-AGN", "all")
 SNRS = (1, 2, 5)
 TEST, VALIDATION, TRAINING = 101, 201, 301  # seeds
+LIKE = ("sdc1-b1-1000h", "sdc1-b1-100h", "sdc1-b1-8h", "sdc1-b2-1000h")  # that pinpoint has thresholds for
 PATIENCE = 10.0  # seconds
 LOW = {"sep": {"thresh": 2.5, "minarea": 1}, "islands": {"seed": 3.0}}  # to be cut at a score
 PAPER_TABLE_2 = {  # As, Ws, Wv by N_pix and f_th
@@ -108,11 +109,21 @@ def finders_of(preset: str, options) -> dict[str, tuple]:
         "sep 3 rms": ("sep", {"thresh": 3.0}, None),
         "islands": ("islands", {}, None),
     }
+    other = rw.simulate(preset, size=1000, seed=VALIDATION)
+    known = matching.truth_table(other)
+    like = preset if preset in LIKE else "any"
     for snr in SNRS:
-        some[f"pinpoint {snr}"] = ("pinpoint", {"snr": snr}, snr)
+        some[f"pinpoint {snr}"] = ("pinpoint", {"snr": snr, "like": like}, snr)
+        some[f"sep tuned {snr}"] = (tuned("sep", LOW["sep"], other, known, snr), {}, snr)
     for (name, snr), finder in convosources(preset, options).items():
         some[f"{name} {snr}"] = (finder, {}, snr)
     return some
+
+
+def tuned(name: str, low: dict, other, known: pd.DataFrame, snr: float):
+    """Return a finder that is cut where 95 % of what it finds on another sky is real."""
+    cut = matching.score_for_reliability(find(other, name, **low), known, 0.95, least=snr, factor=None)
+    return lambda sky: find(sky, name, **low).above(cut)
 
 
 def compare_on(sky, truths: dict[str, pd.DataFrame], finders) -> tuple[pd.DataFrame, dict[str, Found]]:
