@@ -338,7 +338,7 @@ def train_web(who: str, scale: float, labels: dict, folder: Path, options) -> No
 def bench_web(options) -> None:
     cells = list(PAPER_TABLE_2) if options.full else [(40, 0.75)]
     rows = {}
-    for scale in cosmodeep.SCALES:
+    for scale in options.scales:
         pairs = [cosmodeep.mock_images(TEST + k, options.web_size, scale) for k in range(options.images)]
         maps = [web_map(pair, scale) for pair in pairs]
         seconds = {}
@@ -385,6 +385,9 @@ def main() -> None:
     parser.add_argument("--train-size", type=int, default=1500, help="of the sky that ConvoSource trains on")
     parser.add_argument("--epochs", type=int, default=10, help="of ConvoSource, at most")
     parser.add_argument("--web-size", type=int, default=2000)
+    parser.add_argument(
+        "--scales", type=float, nargs="+", default=list(cosmodeep.SCALES), help="arcsec a pixel"
+    )
     parser.add_argument("--images", type=int, default=2, help="of the cosmic web, to test on")
     parser.add_argument(
         "--networks", type=Path, default=ROOT / "build" / "finders", help="where they are kept"
