@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--objects", type=int, default=2000)
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
-    mocks, kinds = mock_objects(options.objects, seed=90)
+    mocks, kinds = mock_objects(options.objects, seed=93)
     print(f"mock objects: {len(mocks)}, {len(KINDS)} kinds, {round(FLIPPED * len(mocks))} flipped")
     tell("mock objects", shares(rw.embed(mocks), kinds, None, options.seeds))
     frames, table = mirabest()

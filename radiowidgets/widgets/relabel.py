@@ -100,10 +100,11 @@ class Relabel(anywidget.AnyWidget):
         probabilities: np.ndarray | None = None,
         *,
         order: str = "odds",
+        count: int | None = None,
         frames: Sequence[int] | np.ndarray | None = None,
         **options: Any,
     ) -> "Relabel":
-        """Return the widget on as many labels as confident learning suspects, the surest first.
+        """Return the widget on labels that are probably wrong, the surest first.
 
         Parameters
         ----------
@@ -115,6 +116,8 @@ class Relabel(anywidget.AnyWidget):
             on the embedding of the run.
         order : {'odds', 'confident learning'}
             See `radiowidgets.models.evaluate.suspected_mislabels`.
+        count : int, optional
+            How many. By default as many as confident learning suspects.
         frames : (n,) positions, optional
             Of the frames that have a label, where not all do.
 
@@ -141,7 +144,8 @@ class Relabel(anywidget.AnyWidget):
                 )
             probabilities = judge_labels(run.embedding[rows], labels)
         probabilities = np.asarray(probabilities)
-        found = suspected_mislabels(labels, probabilities, order=order)[:MOST]
+        found = suspected_mislabels(labels, probabilities, every=count is not None, order=order)
+        found = found[: MOST if count is None else min(count, MOST)]
         ids = np.asarray(run.frames.frame_ids)[rows[found["index"]]]
         examples = {}
         for k, name in enumerate(np.unique(labels)):

@@ -213,6 +213,7 @@ def test_labels_are_judged_by_the_embedding_of_the_run(tmp_path):
     ]  # fmt: skip
     named = rw.Relabel.suspects(run, labels, order="confident learning")
     assert len(named.queue) == len(relabel.queue)
+    assert len(rw.Relabel.suspects(run, labels, count=12).queue) == 12
     bare = rw.Run.create(tmp_path / "bare", frames, annotator="ada")
     with pytest.raises(ParameterError, match="no embedding to judge labels by"):
         rw.Relabel.suspects(bare, labels)
