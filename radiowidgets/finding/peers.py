@@ -103,6 +103,9 @@ def _sep(sky: SkyMap, mesh: int, options: dict[str, Any]) -> Found:
     scaled = np.where(blank, np.float32(0), pixels / scale)
     level = library.Background(scaled, mask=blank, bw=mesh, bh=mesh)
     noise = np.ascontiguousarray(level.rms())
+    blank |= ~(noise > 0)  # filled with one value
+    if blank.all():
+        raise MapError(f"map {sky.name} has no noise; there is nothing to find.")
     scaled -= level.back()
     objects, labels = library.extract(scaled, err=noise, mask=blank, segmentation_map=True, **options)
     notes: list[str] = []
@@ -129,9 +132,9 @@ def _kron_flux(
     import sep as library
 
     angle = np.clip(
-        objects["theta"].astype(np.float64), -np.pi / 2, np.pi / 2
+        np.nan_to_num(objects["theta"].astype(np.float64)), -np.pi / 2, np.pi / 2
     )  # single precision goes beyond
-    shape = [objects["x"], objects["y"], *(np.maximum(objects[axis], 0.3) for axis in "ab"), angle]
+    shape = [objects["x"], objects["y"], *(np.fmax(objects[axis], 0.3) for axis in "ab"), angle]
     others = {"mask": blank, "segmap": labels, "seg_id": np.arange(1, len(objects) + 1, dtype=np.int32)}
     kron, _ = library.kron_radius(pixels, *shape, 6.0, **others)
     total, _, _ = library.sum_ellipse(pixels, *shape, 2.5 * np.fmax(kron, 1.0), **others)

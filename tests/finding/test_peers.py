@@ -38,6 +38,14 @@ def test_maps_without_beam_coordinates_or_with_blanks_are_searched(name):
         find(rw.SkyMap.from_array(np.full((80, 80), np.nan, np.float32), name="blank"), name)
 
 
+@pytest.mark.parametrize("name", ["islands", "sep"])
+def test_what_is_filled_with_one_value_holds_no_source(name):
+    pixels = noisy_sky(640, 256).pixels.copy()
+    pixels[:, :400] = 0
+    found = find(rw.SkyMap.from_array(pixels, name="half"), name)
+    assert len(found) > 3 and (found.table["x"] > 390).all()
+
+
 def test_pybdsf_as_the_paper_runs_it(sky, capfd):
     pytest.importorskip("bdsf")
     found = find(sky, "pybdsf")
