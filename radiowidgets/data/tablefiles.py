@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import math
 import re
 import zlib
 from collections.abc import Callable, Sequence
@@ -197,6 +198,7 @@ def _read_votable(data: bytes, _names: Sequence[str] | None, hdu: int | str | No
         raise CatalogueError("it declares entities or another encoding; save it as a plain VOTable.")
     if re.search(rb"(?i)<(\w+:)?STREAM\b[^>]*\bhref", data):
         raise CatalogueError("its rows are kept elsewhere (STREAM href); download them into the table.")
+    _check_promises(data)
     parsed = votable.parse(io.BytesIO(data), verify="ignore", invalid="mask")
     tables = list(parsed.iter_tables())
     if not tables:
@@ -208,6 +210,32 @@ def _read_votable(data: bytes, _names: Sequence[str] | None, hdu: int | str | No
     if len(tables) > 1 and hdu is None:
         result.notes.append(f"the first of {len(tables)} tables was read; hdu chooses another.")
     return result
+
+
+_TAG = re.compile(rb"<(?:\w+:)?(?:TABLE|FIELD)\b[^>]*>")
+_ROWS = re.compile(rb"\bnrows\s*=\s*[\"']\s*(\d{1,18})")
+_SIZES = re.compile(rb"\barraysize\s*=\s*[\"']([\dx*]{1,60})")
+
+
+def _check_promises(data: bytes) -> None:
+    """Refuse a VOTable that promises more rows or longer cells than its bytes can hold: room is made for them first."""
+    rows, cells = 0, 0
+    for tag in _TAG.findall(data):
+        if (
+            b"&" in tag
+            and (b"arraysize" in tag or b"nrows" in tag)
+            and re.search(rb"=\s*[\"'][\dx*]*&#", tag)
+        ):
+            raise CatalogueError("it writes numbers as character codes; save it as a plain VOTable.")
+        rows = max([rows, *(int(found) for found in _ROWS.findall(tag))])
+        for found in _SIZES.findall(tag):
+            cells += (
+                math.prod(int(part[:18]) for part in re.findall(rb"\d+", found)) if b"*" not in found else 1
+            )
+    if rows > len(data) or cells > max(len(data), 2**16) or rows * cells > max(2**24, 100 * len(data)):
+        raise CatalogueError(
+            f"it promises {rows} rows of {cells} letters or numbers, and the file has {len(data)} bytes; it is cut."
+        )
 
 
 def _read_ipac(data: bytes, _names: Sequence[str] | None, _hdu: int | str | None) -> RawTable:
@@ -223,6 +251,8 @@ def _read_ecsv(data: bytes, _names: Sequence[str] | None, _hdu: int | str | None
     from astropy.table import Table
 
     text, notes = _decode(data)
+    if re.search(r"(?m)^#.*(<<|!!merge|!<|yaml\.org)", text):
+        raise CatalogueError("its header merges maps, which could grow without end; save it anew.")
     table = _from_astropy(Table.read(text.splitlines(), format="ascii.ecsv"), "ECSV")
     table.notes = notes + table.notes
     return table

@@ -109,6 +109,37 @@ def test_pixels_that_are_none_of_the_sky_have_no_scale(tmp_path, step, kinds):
 # ------------------------------------------------------------ tables
 
 
+VOTABLE = """<?xml version="1.0"?>
+<VOTABLE version="1.4"><RESOURCE><TABLE {table}><FIELD name="ra" {field}/><DATA><TABLEDATA><TR><TD>1</TD></TR>
+</TABLEDATA></DATA></TABLE></RESOURCE></VOTABLE>"""
+
+
+@pytest.mark.parametrize(
+    ("table", "field", "says"),
+    [
+        ('nrows="2000000000"', 'datatype="double"', "promises 2000000000 rows"),
+        ("nrows = '&#50;000000000'", 'datatype="double"', "character codes"),
+        ("", 'datatype="double" arraysize="3000000"', "promises 0 rows of 3000000"),
+        ('nrows="300"', 'datatype="char" arraysize="60000"', "promises 300 rows of 60000"),
+        ("", 'datatype="char" arraysize="20*"', None),
+        ('nrows="1"', 'datatype="double"', None),
+    ],
+)
+def test_a_votable_that_promises_too_much_is_refused(tmp_path, table, field, says):
+    path = tmp_path / "promise.xml"
+    path.write_text(VOTABLE.format(table=table, field=field))
+    with bounded(), contextlib.nullcontext() if says is None else pytest.raises(CatalogueError, match=says):
+        assert len(read_catalogue(path)) == 1
+
+
+def test_a_header_of_ecsv_that_grows_without_end_is_refused(tmp_path):
+    lines = ["%ECSV 1.0", "---", "datatype:", "- {name: ra, datatype: float64}", *MERGES.splitlines()]
+    path = tmp_path / "grows.ecsv"
+    path.write_text("".join(f"# {line}\n" for line in lines) + "ra\n1\n")
+    with bounded(), pytest.raises(CatalogueError, match="merges maps"):
+        read_catalogue(path)
+
+
 def test_ids_that_no_float_holds_are_left_out(tmp_path):
     path = tmp_path / "list.json"
     entry = {"filepaths": [], "sname": "s1", "id": 1, "feats": [1.0]}
