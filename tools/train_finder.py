@@ -24,21 +24,20 @@ from radiowidgets.data.simulate import simulate
 from radiowidgets.finding import networks
 from radiowidgets.finding.matching import match_sources, truth_table
 from radiowidgets.finding.pinpoint import (
-    BLOCKS,
     NAME,
     SNRS,
     WEIGHTS,
-    WIDTH,
-    PointLoss,
-    answers,
-    parts_of,
+    WIDTHS,
+    PeakLoss,
+    find_peaks,
+    judged_peaks,
+    peak_labels,
+    peak_pixels,
     pinpoint_network,
-    stretched,
-    take_points,
 )
 
-SEED, PATCH, SIZE = 1, 128, 1024
-MAPS, EPOCHS, BATCH, RATE, DECAY = 96, 1, 16, 3e-3, 1e-4
+SEED, SIZE = 1, 1024
+MAPS, EPOCHS, BATCH, RATE, DECAY = 16, 6, 1024, 2e-3, 1e-4
 TRAIN, VALIDATION, THRESHOLDS = 2000, 900, 3000  # where seeds of mock skies begin
 #: rms of the deepest maps, least flux, and scale of both for the second band, Jy.
 DEEPEST, SHALLOWEST, DEEP, FAINT, SECOND = 0.2e-6, 4e-6, 0.5e-6, 0.05e-6, 0.25
@@ -83,57 +82,50 @@ def label_map(shape: tuple[int, int], truth: pd.DataFrame) -> np.ndarray:
     return labels
 
 
-def patches(folder: Path, name: str, maps: int, first: int) -> tuple[np.ndarray, np.ndarray]:
-    """Make patches of mock skies in two files, unless they are there; return arcsinh of the maps, and labels."""
+def samples(folder: Path, name: str, maps: int, first: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return pixels and labels of the peaks of mock skies, whose maps are kept in two files."""
     paths = [folder / f"{name}-{what}.npy" for what in ("maps", "labels")]
     if not paths[1].exists():
-        parts: list[list[np.ndarray]] = [[], []]
+        images, truths = [], []
         for seed in range(first, first + maps):
             snr, truth = prepared(mock(seed))
-            many = SIZE // PATCH
-            for image, part in zip((np.arcsinh(snr), label_map(snr.shape, truth)), parts, strict=True):
-                cut = image.reshape(many, PATCH, many, PATCH).swapaxes(1, 2)
-                part.append(cut.reshape(-1, PATCH, PATCH).clip(-6e4, 6e4).astype(np.float16))
-        for path, part in zip(paths, parts, strict=True):
-            np.save(path, np.concatenate(part))
-    return np.load(paths[0]), np.load(paths[1])
-
-
-class Patches(networks.TurnedBatches):
-    """Turned patches, stretched as the network takes them."""
-
-    def __getitem__(self, place: int) -> Any:
-        images, labels = super().__getitem__(place)
-        return stretched(np.sinh(images)), labels[..., None]
+            images.append(np.arcsinh(snr).astype(np.float16))
+            truths.append(label_map(snr.shape, truth).clip(0, 6e4).astype(np.float16))
+        for path, part in zip(paths, (images, truths), strict=True):
+            np.save(path, np.stack(part))
+    pixels, labels = [], []
+    for image, truth in zip(*(np.load(path, mmap_mode="r") for path in paths), strict=True):
+        snr = np.sinh(image.astype(np.float32))
+        peaks = find_peaks(snr)
+        pixels.append(peak_pixels(snr, *peaks).astype(np.float16))
+        y, x = np.nonzero(truth)
+        labels.append(peak_labels(snr, *peaks, x, y, truth[y, x]))
+    return np.concatenate(pixels), np.concatenate(labels)
 
 
 def train(folder: Path, maps: int, epochs: int, verbose: int = 2) -> keras.Model:
     """Train the network, or go on where it was stopped."""
-    images, labels = patches(folder, f"train-{maps}", maps, TRAIN)
-    others, other_labels = patches(folder, "validation", 8, VALIDATION)
-    some = slice(None, None, 4)
-    validation = stretched(np.sinh(others[some].astype(np.float32))), other_labels[some].astype(np.float32)
-    network = pinpoint_network(WIDTH, BLOCKS, seed=SEED, dtype="mixed_bfloat16")
-    steps = len(images) // BATCH * epochs
+    pixels, labels = samples(folder, f"train-{maps}", maps, TRAIN)
+    others, other_labels = samples(folder, "validation", 8, VALIDATION)
+    network = pinpoint_network(WIDTHS, seed=SEED)
+    steps = len(pixels) // BATCH * epochs
     rate = keras.optimizers.schedules.CosineDecay(
         RATE / 20, steps, warmup_target=RATE, warmup_steps=steps // 20
     )
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=DECAY, clipnorm=1.0)
-    network.compile(optimizer, PointLoss())
+    network.compile(keras.optimizers.AdamW(rate, weight_decay=DECAY), PeakLoss())
     networks.fit(
         network,
-        images,
+        pixels,
         labels,
-        (validation[0], validation[1][..., None]),
+        (others[::4], other_labels[::4]),
         batch_size=BATCH,
         epochs=epochs,
         seed=SEED,
         about={"finder": NAME, "epochs": epochs, "rate": RATE},
         folder=folder / "run",
-        batches=Patches,
         verbose=verbose,
     )
-    bare = pinpoint_network(WIDTH, BLOCKS)  # in float32, as it will run
+    bare = pinpoint_network(WIDTHS)  # without what the optimizer keeps
     bare.set_weights(network.get_weights())
     return bare
 
@@ -169,18 +161,17 @@ def checked(network: keras.Model, seeds: int = 2) -> tuple[dict[str, Any], dict[
     return thresholds, scores
 
 
-def _sky(network: keras.Model, band: str, rms: float, seed: int) -> tuple[np.ndarray, pd.DataFrame]:
+def _sky(network: keras.Model, band: str, rms: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     snr, truth = prepared(challenge(band, rms, seed))
-    return answers(network, snr), truth
+    return pd.DataFrame(judged_peaks(network, snr)), truth
 
 
-def _curve(answer: np.ndarray, truth: pd.DataFrame, snr: float) -> np.ndarray:
+def _curve(peaks: pd.DataFrame, truth: pd.DataFrame, snr: float) -> np.ndarray:
     """Return, for each of `STEPS`, how many were matched (3 pixels, one to one), found, and there."""
-    points = pd.DataFrame(take_points(*parts_of(answer, snr, (SIZE, SIZE)), least=float(STEPS[0])))
     there = truth[truth["flux_over_rms"] >= snr]
     rows = []
     for step in STEPS:
-        kept = points[points["score"] >= step]
+        kept = peaks[peaks[f"score_{snr:g}"] >= step]
         rows.append((len(match_sources(kept, there, factor=None)), len(kept), len(there)))
     return np.array(rows, float)
 
@@ -192,9 +183,8 @@ def ship(network: keras.Model, folder: Path, maps: int, epochs: int) -> None:
     state = json.loads((folder / "run" / "state.json").read_text(encoding="utf-8"))
     card = {
         "name": NAME,
-        "what": "maps in units of their noise to expected numbers of sources, chances of so many around, and fluxes",
-        "width": WIDTH,
-        "blocks": BLOCKS,
+        "what": "13 x 13 pixels round a peak, in units of the noise, to chances that it is a source, flux, and place",
+        "widths": list(WIDTHS),
         "weights": int(network.count_params()),
         "data": {
             "what": f"mock skies alone: {maps} maps of {SIZE} pixels a side of sdc1-b1 and sdc1-b2 at any depth from "
@@ -203,14 +193,13 @@ def ship(network: keras.Model, folder: Path, maps: int, epochs: int) -> None:
         },
         "recipe": {
             "command": "tools/train_finder.py --ship",
-            "what": "binary cross entropy of solution maps and of numbers within three pixels, squared error of ln "
-            "flux (finding.pinpoint.PointLoss); quarter turns and flips",
+            "what": "binary cross entropy of whether a peak is a source above 1, 2, 5 rms, squared errors of ln flux "
+            "and place (finding.pinpoint.PeakLoss)",
             "epochs": epochs,
             "batch": BATCH,
             "optimizer": "adamw",
             "rate": RATE,
             "decay": DECAY,
-            "dtype": "mixed_bfloat16",
             "hours": round(state["seconds"] / 3600, 2),
         },
         "thresholds": thresholds,
