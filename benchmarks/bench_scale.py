@@ -267,7 +267,7 @@ def opened(path: Path) -> None:
     process = psutil.Process()
     warm = rw.Run.open(path.with_name("warm"))
     warm.table()
-    rw.rank(warm.frames, warm.embedding, features=warm.features)
+    rw.rank(warm.frames, features=warm.features)
 
     def step(name, work):
         before, begun = anonymous(process), time.perf_counter()
@@ -298,7 +298,7 @@ def opened(path: Path) -> None:
     if number <= EMBEDDED:
         begin, begun = anonymous(process), time.perf_counter()
         with Memory(os.getpid()) as memory:
-            rw.rank(run.frames, run.embedding, features=run.features)
+            rw.rank(run.frames, features=run.features)
         took = round(time.perf_counter() - begun, 1)
         rows["rank"] = {"seconds": took, "bytes_a_frame": round((memory.peak - begin) / number)}
     files = {

@@ -62,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     ranking.add_argument(
         "--embed",
         action="store_true",
-        help="embed the frames too, by the encoder of the package, and rank by both",
+        help="embed the frames too, by the encoder of the package: ratings are learnt by both",
     )
     ranking.add_argument(
         "--processes",

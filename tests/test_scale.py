@@ -1,5 +1,6 @@
 """Builds on clusters, killed, on full disks and beside one another: always the same bytes."""
 
+import gzip
 import hashlib
 import os
 import subprocess
@@ -64,8 +65,6 @@ def cluster():
 def test_one_thread_and_two_processes_give_the_same_bytes(tmp_path, sky, small_chunks, cluster, monkeypatch):
     in_memory = noisy_sky(seed=3, name="mock").flux_per_pixel()
     zipped = tmp_path / "zipped.fits.gz"
-    import gzip
-
     with gzip.open(zipped, "wb") as file:
         file.write(noisy_sky(nx=128, ny=100, seed=5).write(tmp_path / "plain.fits").read_bytes())
     maps = [sky, in_memory, rw.SkyMap.open(zipped)]
@@ -80,7 +79,7 @@ def test_one_thread_and_two_processes_give_the_same_bytes(tmp_path, sky, small_c
         rw.embed(frames, Moments(), cache=False),
     )
     assert made(created.path) == made(two.path)
-    assert "the embedding and the frame features" in two.scores.attrs["method"]
+    assert two.embedding.shape == (len(two), 3)
 
 
 def test_the_processes_of_this_machine_answer_to_nobody_else(cluster):

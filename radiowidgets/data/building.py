@@ -37,7 +37,7 @@ def drafted(path: Path, error: type[RadioWidgetsError] = RadioWidgetsError) -> I
         draft.replace(path)
     except OSError as cause:
         raise error(
-            f"Cannot write {path}: {cause.strerror}. Free some space, or choose a place that you may write."
+            f"Cannot write {path}: {cause.strerror or cause}. Free some space, or choose a place that you may write."
         ) from cause
     finally:
         if draft.is_dir():

@@ -202,8 +202,8 @@ class Run:
         frames : FrameSet
             Maps that live in memory only are written into the folder.
         embed : bool or callable
-            Whether frames are embedded too, and ranked by features and vectors: True is by the encoder that comes
-            with the package; another one needs a `fingerprint`, see `radiowidgets.embed`.
+            Whether frames are embedded too, for ratings to be learnt by, and for likeness: True is by the encoder that
+            comes with the package; another one needs a `fingerprint`, see `radiowidgets.embed`.
         seed : int
             Of the ranking.
         parameters : mapping, optional
@@ -237,7 +237,8 @@ class Run:
             run._write_once("features", found.features, "features.parquet")
             if found.embedding is not None:
                 run._write_embedding(found.embedding)
-            scores = rank(frames, found.embedding, features=found.features, seed=seed)
+            # As `create` ranks them: where there are features, they make the first order, whatever the embedding.
+            scores = rank(frames, features=found.features, seed=seed)
             run._write_once("scores", scores, "scores.parquet")
             run._write_about(
                 {"ranking": {key: scores.attrs[key] for key in ("method", "seed") if key in scores.attrs}}
