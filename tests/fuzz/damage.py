@@ -49,11 +49,13 @@ def bounded() -> Iterator[None]:
     def stop(*_: object) -> None:
         raise Hang
 
-    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    statm = Path("/proc/self/statm")  # Linux alone tells, and keeps the limit
     before = resource.getrlimit(resource.RLIMIT_AS)
     handler = signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
-    resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, before[1]))
+    if statm.exists():
+        taken = int(statm.read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, before[1]))
     try:
         yield
     finally:
