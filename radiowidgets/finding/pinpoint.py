@@ -49,6 +49,7 @@ RADIUS = 3.0  # pixels within which a source belongs to a peak, convosource sect
 SIDE = 13  # pixels of what the network sees
 WIDTHS = (96, 48)
 SMOOTHING, SHARPENING, FAINTEST = 1.06, 1.0, 2.0
+LIKE = ("any", "sdc1-b1-1000h", "sdc1-b1-100h", "sdc1-b1-8h", "sdc1-b2-1000h")
 OUTPUTS = len(SNRS) + 3  # logits for each of SNRS; ln flux over rms, steps in x and y to the source
 REST_WEIGHT = 0.1
 
@@ -85,7 +86,8 @@ def find_peaks(snr: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.
     smooth = ndimage.gaussian_filter(snr, SMOOTHING, mode="constant", truncate=3.0)
     sharp = snr + np.float32(SHARPENING) * (snr - smooth)
     top = (sharp > FAINTEST) & (sharp == ndimage.maximum_filter(sharp, 3, mode="constant"))
-    return np.nonzero(top)
+    row, column = np.nonzero(top)
+    return row, column
 
 
 def peak_pixels(
@@ -266,8 +268,7 @@ def pinpoint(snr: float = 5, reliability: float | None = 0.95, like: str = "any"
     reliability : 0.95, 0.9 or None
         Of what it finds on mock skies; None for the best F1 there.
     like : str
-        The mock sky that the map is like: 'sdc1-b1-1000h', 'sdc1-b1-100h', 'sdc1-b1-8h', 'sdc1-b2-1000h', or 'any',
-        for the threshold that has this reliability on all of them.
+        The mock sky that the map is like, one of `LIKE`; 'any' for the threshold that has this reliability on all.
 
     Raises
     ------
@@ -279,7 +280,7 @@ def pinpoint(snr: float = 5, reliability: float | None = 0.95, like: str = "any"
     network, card = _shipped()
     check_one_of("snr", float(snr), SNRS)
     thresholds = card["thresholds"][f"{snr:g}"]
-    check_one_of("like", like, thresholds)
+    check_one_of("like", like, LIKE)
     name = "f1" if reliability is None else f"{reliability:g}"
     check_one_of("reliability", name, thresholds[like])
     return Pinpoint(network, float(snr), float(thresholds[like][name]), f"pinpoint-snr{snr:g}")
