@@ -189,3 +189,31 @@ def test_addresses_that_cannot_be_read(monkeypatch):
     monkeypatch.setattr(remote.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MissingExtraError, match="need fsspec"):
         rw.SkyMap.open("s3://survey/field.fits")
+
+
+def test_an_object_store_is_read_in_ranges(field, monkeypatch):
+    """A bucket in memory stands for one of S3: fsspec reads both alike."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    content, asked = field.path.read_bytes(), []
+
+    class Bucket(MemoryFileSystem):
+        protocol = ("s3", "s3a")
+
+        def cat_file(self, path, start=None, end=None, **_):
+            assert path == "survey/field.fits"
+            asked.append(end - start)
+            return content[start:end]
+
+        def info(self, path, **_):
+            if path != "survey/field.fits":
+                raise FileNotFoundError(path)
+            return {"name": path, "size": len(content), "type": "file", "ETag": "1"}
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", lambda address: (Bucket(), address.removeprefix("s3://")))
+    sky = rw.SkyMap.open("s3://survey/field.fits")
+    assert (sky.name, sky.fingerprint, sky.url) == ("field", field.fingerprint, "s3://survey/field.fits")
+    assert np.array_equal(sky.read(7, 99, 60, 161), field.read(7, 99, 60, 161))
+    assert sum(asked) < 400_000
+    with pytest.raises(MapError, match="FileNotFoundError"):
+        rw.SkyMap.open("s3://survey/other.fits")
