@@ -452,7 +452,7 @@ class FeatureExplorer(Companion):
 
 
 class MapExplorer(Companion):
-    """The whole map with its frames coloured by score, rating or any column; a click selects the frames under it.
+    """The whole map with its frames coloured by score, label or any column; a click selects the frames under it.
 
     Parameters
     ----------
@@ -460,7 +460,8 @@ class MapExplorer(Companion):
     map : str, optional
         Which of its maps; by default the first.
     colour : str
-        A column of the run: 'score', 'rank', 'interest', 'rms', a feature ...
+        A column of the run: 'score', 'rank', 'interest', 'rms', a feature ..., or 'tag': the rarest of a frame's, by
+        anybody.
     height : int
         Of the drawing, in pixels.
 
@@ -470,8 +471,8 @@ class MapExplorer(Companion):
         If `extension` was not called, or the run has no map, or no such column.
     """
 
-    help = """A dot is the centre of a frame, coloured by the column chosen above. Of very many only the highest are
-    drawn.
+    help = """A dot is the centre of a frame, coloured by the column chosen above, of very many only of the highest; or
+    by its tag, the rarest where there are several. Choose it again for labels that came since.
 
     Click in the map to select all frames that hold the place; outside of all frames, to select none.
     Selected frames are boxed in red.
@@ -486,7 +487,7 @@ class MapExplorer(Companion):
             raise ParameterError(
                 "The frames of this run come without a map; look at them with LatentExplorer."
             )
-        columns = [name for name in run.columns if _is_numeric(run, name)]
+        columns = [*(name for name in run.columns if _is_numeric(run, name)), "tag"]
         check_one_of("map", names[0] if map is None else map, names)
         check_one_of("colour", colour, columns)
         self.run = run
@@ -530,6 +531,12 @@ class MapExplorer(Companion):
             "x", "y", size=8, line_color="white", line_width=0.5, source=self._dots, nonselection_alpha=1,
             fill_color={"field": "value", "transform": self._scale},
         )  # fmt: skip
+        self._tagged = ColumnDataSource({"x": [], "y": [], "colour": [], "tag": []})
+        figure.scatter(
+            "x", "y", size=9, line_color="white", line_width=0.5, source=self._tagged, nonselection_alpha=1,
+            fill_color="colour", legend_field="tag",
+        )  # fmt: skip
+        figure.legend.update(visible=False, background_fill_alpha=0.85)
         figure.rect(
             "x",
             "y",
@@ -540,7 +547,8 @@ class MapExplorer(Companion):
             fill_color=CHOSEN,
             line_color=CHOSEN,
         )
-        figure.add_layout(ColorBar(color_mapper=self._scale, width=10), "right")
+        self._bar = ColorBar(color_mapper=self._scale, width=10)
+        figure.add_layout(self._bar, "right")
         figure.on_event("tap", self._tapped)
         figure.on_event(
             "rangesupdate", lambda event: self._zoomed((event.x0, event.x1), (event.y0, event.y1))
@@ -571,6 +579,29 @@ class MapExplorer(Companion):
         return frames.x[rows] + frames.width[rows] / 2 - 0.5, frames.y[rows] + frames.height[rows] / 2 - 0.5
 
     def _paint(self) -> None:
+        by_tag = self.colour.value == "tag"
+        self._bar.visible, self._figure.legend[0].visible = not by_tag, by_tag
+        for source in (self._dots, self._tagged):
+            source.data = {name: [] for name in source.data}
+        if by_tag:
+            self._paint_tags()
+        else:
+            self._paint_values()
+
+    def _paint_tags(self) -> None:
+        """Colour each frame by its rarest tag; those without one have no dot."""
+        rows, said = _tags_said(self.run)
+        tags = np.full(len(self.run.frames), "", dtype=object)
+        for name in pd.Series(said).value_counts().index:
+            tags[rows[said == name]] = name
+        mine = self._mine[tags[self._mine] != ""][:MOST_DOTS]
+        x, y = self._centres(mine)
+        key = {tag.name: tag.colour for tag in self.run.schema}
+        names = tags[mine]
+        colours = [key.get(name, "#9aa0a8") for name in names]
+        self._tagged.data = {"x": x, "y": y, "colour": colours, "tag": names}
+
+    def _paint_values(self) -> None:
         values = self.run.column(self.colour.value)[self._mine]
         finite = values[np.isfinite(values)]
         low, high = np.percentile(finite, [1, 99]) if len(finite) else (0.0, 1.0)
@@ -603,14 +634,20 @@ class MapExplorer(Companion):
 
 def groups_of(run: Run) -> pd.Series:
     """Return the group of each frame by everybody's tags, as `group_frames` names them; untagged = unclassified."""
-    run.labels.refresh()
+    rows, said = _tags_said(run)
     names = pd.Index(run.schema.names)
-    said = run.labels.table().explode("tags").dropna(subset="tags")
-    row, column = np.asarray(rows_of(run, said["frame_id"])), names.get_indexer(pd.Index(said["tags"]))
-    known = (row >= 0) & (column >= 0)
+    column = names.get_indexer(pd.Index(said))
     tags = np.zeros((len(run.frames), len(names)), bool)
-    tags[row[known], column[known]] = True
+    tags[rows[column >= 0], column[column >= 0]] = True
     return group_frames(pd.DataFrame(tags, columns=names))
+
+
+def _tags_said(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """Return everybody's tags on frames of the run, one by one: positions of the frames, and the tags."""
+    run.labels.refresh()
+    said = run.labels.table().explode("tags").dropna(subset="tags")
+    rows = np.asarray(rows_of(run, said["frame_id"]), dtype=np.int64)
+    return rows[rows >= 0], said["tags"].to_numpy(object)[rows >= 0]
 
 
 def _is_numeric(run: Run, name: str) -> bool:

@@ -123,6 +123,24 @@ def test_a_click_on_the_map_selects_the_frames_under_it(run):
     assert explorer._sky.data["x"] == [49.5] and explorer._sky.data["image"][0].shape[0] < 40
     explorer.colour.value = "rms"
     assert np.allclose(explorer._dots.data["value"], run.column("rms"))
+    ids = [str(name) for name in run.frames.frame_ids]
+    run.labels.record(ids[:4], add=["COMPACT"])
+    run.labels.record(ids[2:3], add=["PECULIAR", "of my own"])
+    with LabelLog(run.path / "labels", "bob") as bob:
+        bob.record(ids[5:6], add=["of my own"])
+    explorer.colour.value = "tag"
+    tagged, key = explorer._tagged.data, {tag.name: tag.colour for tag in run.schema}
+    assert tagged["tag"].tolist() == ["COMPACT", "COMPACT", "PECULIAR", "COMPACT", "of my own"]
+    assert tagged["colour"] == [key.get(name, "#9aa0a8") for name in tagged["tag"]]
+    assert (
+        explorer._figure.legend[0].visible
+        and not explorer._bar.visible
+        and len(explorer._dots.data["x"]) == 0
+    )
+    explorer.colour.value = "score"
+    assert (
+        explorer._bar.visible and len(explorer._tagged.data["x"]) == 0 and len(explorer._dots.data["x"]) == 30
+    )
     explorer._tapped(SimpleNamespace(x=-500.0, y=0.0))
     assert len(explorer.selected) == 0
     images = rw.FrameSet.from_images([np.random.default_rng(k).normal(size=(16, 16)) for k in range(12)])
