@@ -304,6 +304,9 @@ def _frame_named(text: str) -> str | None:
 # DS9 regions
 
 
+_REGION = re.compile(r"(?i)\b(?:circle|ellipse|box|polygon|point|annulus|line|panda|vector|text|ruler)\s*\(")
+
+
 def _read_regions(data: bytes, _names: Sequence[str] | None, _hdu: int | str | None) -> RawTable:
     from regions import Regions
 
@@ -316,12 +319,7 @@ def _read_regions(data: bytes, _names: Sequence[str] | None, _hdu: int | str | N
         if centre is not None:
             centres.append((row, shape, centre))
     _add_positions(centres)
-    lines = len(
-        re.findall(
-            r"(?im)^[^#\n]*\b(?:circle|ellipse|box|polygon|point|annulus|line|panda|vector|text|ruler)\s*\(",
-            text,
-        )
-    )
+    lines = sum(_REGION.search(line.partition("#")[0]) is not None for line in text.split("\n"))
     if lines > len(rows):
         notes.append(f"{lines - len(rows)} regions could not be read and were skipped.")
     if not rows:
@@ -504,17 +502,19 @@ def _header(
 
 
 def _unique(head: list[str], notes: list[str]) -> list[str]:
-    result: list[str] = []
+    result: dict[str, None] = {}
+    following: dict[str, int] = {}  # numbers tried so far, as there may be thousands of one name
     for i, name in enumerate(head):
         new = name or f"column_{i + 1}"
-        k = 2
+        k = following.get(name, 2)
         while new in result:
             new = f"{name}_{k}"
             k += 1
+        following[name] = k
         if new != name and name:
             notes.append(f"a second column {shorten(name)} is called {shorten(new)}.")
-        result.append(new)
-    return result
+        result[new] = None
+    return list(result)
 
 
 def _typed(values: list[str | None], name: str, *, keep_text: bool = False) -> pd.Series:

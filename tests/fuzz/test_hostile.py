@@ -140,6 +140,21 @@ def test_a_header_of_ecsv_that_grows_without_end_is_refused(tmp_path):
         read_catalogue(path)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        ",".join(["ra"] * 20_000) + "\n" + ",".join(["1"] * 20_000) + "\n",
+        "fk5\ncircle(10,20,5)\n" + "line " * 40_000 + "\n",
+        'fk5\ncircle(10,20,5")\n' + "text" + " " * 100_000 + "\n",
+    ],
+)
+def test_long_lines_of_one_word_are_read_in_time(tmp_path, content):
+    path = tmp_path / "long.txt"
+    path.write_text(content)
+    with bounded(), contextlib.suppress(CatalogueError):
+        read_catalogue(path)
+
+
 def test_ids_that_no_float_holds_are_left_out(tmp_path):
     path = tmp_path / "list.json"
     entry = {"filepaths": [], "sname": "s1", "id": 1, "feats": [1.0]}
