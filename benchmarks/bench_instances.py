@@ -24,6 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pandas as pd
+from results import result
 
 import radiowidgets as rw
 from radiowidgets.data.recipes import three_channels
@@ -134,6 +135,10 @@ def show(args: argparse.Namespace) -> None:
     if args.seeds > 1:
         print("standard deviation over seeds")
         print(groups.std().round(1).to_string(), flush=True)
+    for share, start in table.groupby(["share", "start"])["SOURCE"].mean().unstack().iterrows():
+        if {"ssl", "random"} <= set(start.dropna().index):
+            what = f"objects by Mask R-CNN, {share:g} % of the labels, F1 of SOURCE"
+            result(what, start["ssl"], start["random"], unit="%", more=True, than="ours, random weights")
 
 
 if __name__ == "__main__":

@@ -39,8 +39,9 @@ def scripts(folder: Path) -> dict[str, Path]:
 
 
 def read_results(lines: Iterable[str]) -> list[dict]:
-    """Return the rows among the lines of an output."""
-    return [json.loads(line.removeprefix(MARK)) for line in lines if line.startswith(MARK)]
+    """Return the rows among the lines of an output; of the same thing told again, the last one."""
+    rows = [json.loads(line.removeprefix(MARK)) for line in lines if line.startswith(MARK)]
+    return list({(row["what"], row["than"]): row for row in rows}.values())
 
 
 def machine() -> str:
