@@ -562,7 +562,7 @@ def _read_csv(
         place += 1
         if len(row) != len(header):
             problems.add(path.name, place, row[0] if row else "", f"has not {len(header)} cells")
-        elif first_is_id and not row[0]:
+        elif first_is_id and not (row and row[0]):
             problems.add(path.name, place, "", "has no id")
         else:
             rows.append((place, row))

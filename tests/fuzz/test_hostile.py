@@ -17,6 +17,7 @@ from radiowidgets.data.catalogues import read_catalogue
 from radiowidgets.data.manifest import read_manifest
 from radiowidgets.data.maps import SkyMap
 from radiowidgets.errors import CatalogueError, DataError, LabelError, MapError, RunError
+from radiowidgets.exchange.astronomaly import read_astronomaly
 from radiowidgets.exchange.sclassifier import read_data_list
 from radiowidgets.labels.schema import Schema
 from radiowidgets.run.files import read_about
@@ -153,6 +154,13 @@ def test_long_lines_of_one_word_are_read_in_time(tmp_path, content):
     path.write_text(content)
     with bounded(), contextlib.suppress(CatalogueError):
         read_catalogue(path)
+
+
+def test_scores_that_begin_with_blank_lines_are_refused(tmp_path):
+    path = tmp_path / "ml_scores.csv"
+    path.write_text("\n\nobjid,score,human_label\na,1,2\n")
+    with pytest.raises(DataError, match="is empty"):
+        read_astronomaly(path)
 
 
 def test_ids_that_no_float_holds_are_left_out(tmp_path):
