@@ -130,12 +130,16 @@ def _from_catalogue(sky: SkyMap, catalogue: pd.DataFrame) -> tuple[pd.DataFrame,
     table.insert(0, "x", 0.0)
     table["x"], table["y"] = sky.wcs.all_world2pix(table["ra"], table["dec"], 0)
     table["kind"] = catalogue["kind"].astype(str).to_numpy() if "kind" in catalogue else ""
+    return table, beam_response(sky, table["ra"], table["dec"])
+
+
+def beam_response(sky: SkyMap, ra: ArrayLike, dec: ArrayLike) -> NDArray[np.float64]:
+    """Return the response of `sky.primary_beam`, 0 to 1, at places in ICRS degrees; 1 where it has none."""
     beam = sky.primary_beam
     if beam is None or beam.wcs is None:
-        return table, np.ones(len(table))
-    x, y = beam.wcs.all_world2pix(table["ra"], table["dec"], 0)
-    response = ndimage.map_coordinates(np.asarray(beam.pixels, np.float64), [y, x], order=1, mode="nearest")
-    return table, response
+        return np.ones(np.shape(ra))
+    x, y = beam.wcs.all_world2pix(ra, dec, 0)
+    return ndimage.map_coordinates(np.asarray(beam.pixels, np.float64), [y, x], order=1, mode="nearest")
 
 
 def read_sdc1(path: Any) -> pd.DataFrame:
