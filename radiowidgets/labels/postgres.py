@@ -31,7 +31,7 @@ create table if not exists radiowidgets_events (
     line text not null,
     unique (run, event_id));
 -- Rows become visible in the order of their places, whoever inserts them, so that no reader passes one by.
-create function radiowidgets_turn() returns trigger language plpgsql as
+create or replace function radiowidgets_turn() returns trigger language plpgsql as
     $$begin perform pg_advisory_xact_lock(hashtext('radiowidgets_turn')); return null; end$$;
 create trigger radiowidgets_turn before insert on radiowidgets_events
     for each statement execute function radiowidgets_turn()

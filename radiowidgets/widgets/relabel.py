@@ -173,6 +173,7 @@ class Relabel(anywidget.AnyWidget):
                 "The run is open blind, so that others' labels are not known; open it again without blind=True."
             )
         table = run.labels.table()
+        table = table[np.asarray(rows_of(run, table["frame_id"]), dtype=int) >= 0]  # labels outlive frames
         queue = pd.DataFrame(
             _divided(table, least), columns=[*Question._fields, "by", "suggested_by", "settled"]
         )

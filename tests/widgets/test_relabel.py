@@ -235,6 +235,8 @@ def test_disputes_are_ratings_and_tags_of_which_some_say_otherwise(run):
         bob=[(1, []), (1, []), (1, ["ODD"]), (1, ["FRII", "RING"]), (None, ["UNSURE"])],
         eve=[(1, []), (1, []), (1, ["ODD"]), (5, ["FRI", "RING"])],
     )
+    for who, tag in (("ana", "RING"), ("bob", "ODD")):
+        LabelLog(run.path / "labels", who).record(["of an earlier cut"], add=[tag])
     relabel = rw.Relabel.disputes(run)
     asked = (
         relabel.queue[["frame_id", "about", "label", "suggested", "by", "suggested_by"]].to_numpy().tolist()
