@@ -235,7 +235,8 @@ def print_scores(table: pd.DataFrame, by: str) -> None:
                 show(f"SNR {snr}, {rule}: {value} (Figure {figure})", wide[order])
         part = table[(table["snr"] == snr) & (table["rule"] == "pixels")]
         counts = part.pivot_table(["tp", "fp", "fn"], [by, "finder"], "kind", sort=False)
-        show(f"SNR {snr}, pixels: counts (Tables 7, 9)", counts.swaplevel(axis=1).sort_index(axis=1))
+        counts = counts.swaplevel(axis=1).sort_index(axis=1).round().astype("Int64")
+        show(f"SNR {snr}, pixels: counts (Tables 7, 9)", counts)
         whole = part[part["kind"] == "all"].set_index([by, "finder"])
         interval = whole[["truth", "f1", "f1_low", "f1_high", "at_random"]]
         show(f"SNR {snr}, pixels: F1 of all with its 95 % interval; share of the map near a source", interval)
