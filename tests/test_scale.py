@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -259,10 +260,12 @@ KILLED = """
         assert code in (0, -signal.SIGKILL), code
         killed += code != 0
         if code == 0:
-            assert made(place) == whole
+            assert made(place) == whole, (made(place), whole)
+            assert what != "rank" or "ranking" in (place / "run.yaml").read_text()
             place = place.with_name(f"run{killed}")
     assert life(place) == 0
     assert made(place) == whole, (made(place), whole)
+    assert what != "rank" or "ranking" in (place / "run.yaml").read_text()
     print("killed", killed)
 """
 
@@ -287,6 +290,23 @@ def test_what_is_killed_at_any_moment_goes_on_to_the_same_bytes(tmp_path, sky, w
 @pytest.mark.parametrize(("what", "seed"), [("rank", 1), ("embed", 2)])
 def test_hundreds_of_kills_leave_the_same_bytes(tmp_path, sky, what, seed):
     assert lives(tmp_path, what, 200, seed)[-1] == "killed 200"
+
+
+@pytest.mark.parametrize("left", ["the lock", "parts", "no ranking"])
+def test_what_is_killed_at_the_very_end_is_finished(tmp_path, sky, small_chunks, left):
+    run = build(tmp_path / "run", sky)
+    before, about = made(run.path), (run.path / "run.yaml").read_text()
+    if left == "the lock":
+        (run.path / "build.lock").write_text(f"{socket.gethostname()} 99999999 0\n")
+    elif left == "parts":
+        (run.path / "parts").mkdir()
+        (run.path / "parts" / "features-000000010.parquet").write_bytes(b"half gone")
+    else:
+        (run.path / "run.yaml").write_text(about.partition("ranking:")[0])
+        (run.path / ".run.yaml.17.part").write_text("half")
+    build(run.path, sky)
+    assert made(run.path) == before and (run.path / "run.yaml").read_text() == about
+    assert not (run.path / "parts").exists()
 
 
 def test_a_full_disk_is_told_and_got_over(tmp_path, sky):

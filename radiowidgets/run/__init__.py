@@ -172,9 +172,7 @@ class Run:
             if scores is None:
                 scores = rank(frames, embedding, features=features)
             run._write_once("scores", scores, "scores.parquet")
-            run._write_about(
-                {"ranking": {key: scores.attrs[key] for key in ("method", "seed") if key in scores.attrs}}
-            )
+            run._finish(scores)
         return run
 
     @classmethod
@@ -229,7 +227,11 @@ class Run:
         if encoder is not None and "encoder" not in run.about["parameters"]:
             raise RunError(f"{run.path} was made without an embedding; choose another folder.")
         if all((run.path / f"{name}.parquet").exists() for name in ("frames", "features", "scores")):
-            return run  # nothing is left to do
+            left = [run.path / name for name in ("parts", "build.lock") if (run.path / name).exists()]
+            if left or "ranking" not in run.about:  # killed at the very end
+                with building(run.path):
+                    run._finish(run.scores)
+            return run
         with building(run.path):
             found = measure(run.path, frames, encoder, client=client, progress=progress)
             frames.set_noise(*(found.noise[column].to_numpy() for column in found.noise))
@@ -240,10 +242,7 @@ class Run:
             # As `create` ranks them: where there are features, they make the first order, whatever the embedding.
             scores = rank(frames, features=found.features, seed=seed)
             run._write_once("scores", scores, "scores.parquet")
-            run._write_about(
-                {"ranking": {key: scores.attrs[key] for key in ("method", "seed") if key in scores.attrs}}
-            )
-            shutil.rmtree(run.path / "parts", ignore_errors=True)
+            run._finish(scores)
         return run
 
     @classmethod
@@ -1236,6 +1235,13 @@ class Run:
                     pixels = frames[start + row].pixels
                     block[row, : pixels.shape[0], : pixels.shape[1]] = pixels
                 array[start : start + len(block)] = block
+
+    def _finish(self, scores: pd.DataFrame) -> None:
+        """Say how the frames were ranked, and remove what a build kept on the way."""
+        self._write_about(
+            {"ranking": {key: scores.attrs[key] for key in ("method", "seed") if key in scores.attrs}}
+        )
+        shutil.rmtree(self.path / "parts", ignore_errors=True)
 
     def _write_about(self, more: Mapping[str, Any]) -> None:
         self.about.update(more)
