@@ -195,14 +195,22 @@ def workers(processes: int | None = None, scheduler: str | None = None) -> Abstr
         raise ParameterError(f"processes is {processes!r}; give a whole number from 1.")
     if scheduler is None and processes in (None, 1):
         return nullcontext()
-    if not can_cluster():
-        raise MissingExtraError("several processes need Dask: pip install 'radiowidgets[cluster]'.")
+    if scheduler is not None and not _is_installed("distributed"):
+        raise MissingExtraError("a scheduler needs Dask: pip install 'radiowidgets[cluster]'.")
+    if scheduler is None and not can_cluster():
+        raise MissingExtraError(
+            "several processes need Dask and cryptography: pip install 'radiowidgets[cluster]' cryptography."
+        )
     return _connect(scheduler) if scheduler is not None else _start(int(processes or 1))
 
 
 def can_cluster() -> bool:
     """Return whether `workers` can start processes."""
-    return all(importlib.util.find_spec(name) is not None for name in ("distributed", "cryptography"))
+    return _is_installed("distributed") and _is_installed("cryptography")
+
+
+def _is_installed(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
 
 
 @contextmanager

@@ -159,8 +159,10 @@ def test_wrong_workers_are_told(monkeypatch):
         with pytest.raises(ClusterError, match="no Dask scheduler answers"), workers(None, address):
             pass
     monkeypatch.setattr(parallel.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(MissingExtraError, match="radiowidgets"):
+    with pytest.raises(MissingExtraError, match="several processes need Dask and cryptography"):
         workers(2)
+    with pytest.raises(MissingExtraError, match="a scheduler needs Dask"):
+        workers(None, "tcp://127.0.0.1:8786")
 
 
 def test_another_encoder_is_another_run(tmp_path, sky):
