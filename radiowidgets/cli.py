@@ -195,7 +195,7 @@ def _add_find(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     )
     finding.add_argument("map", metavar="MAP.fits", help="the map")
     finding.add_argument(
-        "--finder", default="islands", metavar="NAME", help="islands (default), sep, pybdsf, ..."
+        "--finder", default="islands", metavar="NAME", help="islands (default), pinpoint, sep, pybdsf ..."
     )
     finding.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the finder"
