@@ -205,6 +205,9 @@ def _check_start(path: Path | str, start: bytes) -> None:
     )
 
 
+_END = re.compile(rb"END(?![A-Z0-9_-])")  # also with rubbish behind it
+
+
 def _read_header(
     path: Path | str, stream: BinaryIO | gzip.GzipFile | RemoteFile, index: int
 ) -> tuple[fits.Header, bytes] | None:
@@ -215,8 +218,12 @@ def _read_header(
         # Padding or remarks may follow the last unit: the standard allows them.
         if not blocks and (not block or (index > 0 and not block.startswith(b"XTENSION"))):
             return None
+        if blocks and block.startswith(
+            b"XTENSION"
+        ):  # else data would pass for cards, and other data for these
+            raise MapError(f"{path} is damaged: the header of HDU {index} has no END; fetch it again.")
         blocks.append(block)
-        if any(block[k : k + 80].rstrip() == b"END" for k in range(0, len(block), 80)):
+        if any(_END.match(block, k) for k in range(0, len(block), 80)):
             break
         if len(block) < BLOCK:
             raise MapError(f"{path} is truncated: it ends within the header of HDU {index}; fetch it again.")

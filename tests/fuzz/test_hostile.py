@@ -58,6 +58,19 @@ def test_lengths_in_tiles_that_lie_do_not_end_the_kernel(tmp_path, lie):
         SkyMap.open(path).rows(0, 16)
 
 
+@pytest.mark.parametrize(("end", "read"), [(b"END" + b" " * 76 + b"\0", True), (b"ENX" + b" " * 77, False)])
+def test_a_header_without_its_end_does_not_take_the_next_one_for_it(tmp_path, end, read):
+    first, second = (np.full((8, 8), value, np.int16) for value in (7, 9))
+    content = as_bytes(fits.PrimaryHDU(first, sky_header()), fits.ImageHDU(second, sky_header()))
+    path = tmp_path / "end.fits"
+    path.write_bytes(content.replace(b"END" + b" " * 77, end, 1))
+    if read:
+        np.testing.assert_array_equal(SkyMap.open(path).pixels, first)
+    else:
+        with pytest.raises(MapError, match="has no END"):
+            SkyMap.open(path)
+
+
 def test_a_tile_that_expands_beyond_its_pixels_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(fitsfile, "_UNCHECKED", 2**20)
     data = np.random.default_rng(0).normal(size=(64, 512)).astype(np.float32)
