@@ -95,9 +95,10 @@ def test_surface_brightness_of_a_map():
         surface_brightness(rw.SkyMap.from_array(np.ones((8, 8)), name="bare"))
 
 
+@pytest.mark.parametrize("noise", ["pixels", "telescope"])
 @pytest.mark.parametrize("scale", [3.0, 9.6])
-def test_mock_images_have_the_noise_of_the_paper(scale):
-    noisy, clean = mock_images(1, 120, scale)
+def test_mock_images_have_the_noise_of_the_paper(scale, noise):
+    noisy, clean = mock_images(1, 120, scale, noise=noise)
     assert noisy.shape == clean.shape == (120, 120)
     assert (noisy - clean).std() == pytest.approx(0.88e-7, rel=0.1)
     assert (clean >= 0).all()
