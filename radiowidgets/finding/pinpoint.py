@@ -52,6 +52,7 @@ SMOOTHING, SHARPENING, FAINTEST = 1.06, 1.0, 2.0
 LIKE = ("any", "sdc1-b1-1000h", "sdc1-b1-100h", "sdc1-b1-8h", "sdc1-b2-1000h")
 OUTPUTS = len(SNRS) + 3  # logits for each of SNRS; ln flux over rms, steps in x and y to the source
 REST_WEIGHT = 0.1
+_TOGETHER = 8192  # peaks that go through the network at once
 
 
 def pinpoint_network(widths: tuple[int, ...] = WIDTHS, *, seed: int = 0) -> keras.Model:
@@ -179,14 +180,11 @@ def judged_peaks(network: keras.Model, snr: NDArray[np.float32]) -> dict[str, ND
         "y": row + np.clip(dy, -RADIUS, RADIUS),
         "row": row,
         "column": column,
-        "flux": np.exp(ln_flux),
+        "flux": np.exp(np.clip(ln_flux, -5, 30)),
     }
     for level, least in enumerate(SNRS):
         result[f"score_{least:g}"] = 1 / (1 + np.exp(-np.clip(answer[:, level].astype(np.float64), -60, 60)))
     return result
-
-
-_TOGETHER = 8192
 
 
 @dataclass(frozen=True)

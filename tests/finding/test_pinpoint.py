@@ -139,6 +139,13 @@ def test_maps_of_another_beam_unit_and_with_blanks(crowded):
     assert any("no beam" in note for note in notes) and any("no fluxes" in note for note in notes)
 
 
+def test_a_map_of_noise_gives_next_to_nothing():
+    noise = np.random.default_rng(0).normal(size=(200, 200)).astype(np.float32)
+    assert len(find(rw.SkyMap.from_array(noise, name="noise"), "pinpoint").table) < 5
+    nothing = judged_peaks(pinpoint_network(), np.zeros((20, 20), np.float32))
+    assert all(len(column) == 0 for column in nothing.values())
+
+
 def test_wrong_settings_are_told():
     for wrong in ({"snr": 3}, {"reliability": 0.5}, {"like": "sky"}):
         with pytest.raises(ParameterError, match=next(iter(wrong))):
