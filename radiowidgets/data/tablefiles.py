@@ -160,10 +160,19 @@ def _recognise(path: Path, data: bytes) -> tuple[str, Callable[..., RawTable]]:
 # formats that astropy reads
 
 
+# Of what astropy counts up to, whatever it says.
+_COUNTS = re.compile(rb"(Z?NAXIS  ?|TFIELDS ) ?= *\+?0*(\d+)")
+
+
 def _read_fits(data: bytes, _names: Sequence[str] | None, hdu: int | str | None) -> RawTable:
     from astropy.io import fits
     from astropy.table import Table
 
+    for match in _COUNTS.finditer(data):
+        if int(match[2][:18]) > 999:
+            raise CatalogueError(
+                f"its header has {match[1].decode().strip()} {match[2][:18].decode()}; FITS allows 999."
+            )
     with fits.open(io.BytesIO(data), memmap=False) as units:
         tables = [unit for unit in units if isinstance(unit, fits.BinTableHDU | fits.TableHDU)]
         tables = [unit for unit in tables if not isinstance(unit, fits.CompImageHDU)]
@@ -357,10 +366,10 @@ def _region_row(shape: Any) -> tuple[dict[str, Any], SkyCoord | None]:
         row["x"], row["y"] = float(np.mean(place.x)), float(np.mean(place.y))
         return row, None
     if centre is None:
-        points = vertices.icrs.cartesian.reshape(-1)
-        centre = SkyCoord(points.mean(), frame="icrs", representation_type="cartesian")
+        points = vertices.cartesian.reshape(-1)
+        centre = SkyCoord(points.mean(), frame=vertices.frame.name, representation_type="cartesian")
         centre.representation_type = "unitspherical"
-        row["radius"] = float(vertices.icrs.separation(centre).max().to_value("arcsec"))
+        row["radius"] = float(vertices.separation(centre).max().to_value("arcsec"))
     if hasattr(shape, "radius"):
         row["radius"] = float(shape.radius.to_value("arcsec"))
     return row, centre

@@ -33,7 +33,7 @@ from radiowidgets.labels.schema import DEFAULT_SCHEMA, Schema
 from radiowidgets.models.cards import Card, read_card, write_card
 from radiowidgets.run.files import read_about
 
-SECONDS = 20  # for one file of a few kilobytes, on a busy machine
+SECONDS = 20  # of the processor, for one file of some kilobytes
 MEMORY = 2**29  # bytes beyond what was there before
 EXPANDED = 2**25  # what a compressed file may expand to, so that memory tells
 
@@ -51,8 +51,8 @@ def bounded() -> Iterator[None]:
 
     statm = Path("/proc/self/statm")  # Linux alone tells, and keeps the limit
     before = resource.getrlimit(resource.RLIMIT_AS)
-    handler = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    handler = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     if statm.exists():
         taken = int(statm.read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, before[1]))
@@ -60,8 +60,8 @@ def bounded() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, handler)
 
 
 # ------------------------------------------------------------ whole files

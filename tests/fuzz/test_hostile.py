@@ -123,6 +123,18 @@ def test_pixels_that_are_none_of_the_sky_have_no_scale(tmp_path, step, kinds):
 # ------------------------------------------------------------ tables
 
 
+@pytest.mark.parametrize("card", ["NAXIS", "TFIELDS"])
+def test_a_table_of_countless_axes_or_columns_is_refused(tmp_path, card):
+    content = as_bytes(
+        fits.PrimaryHDU(), fits.BinTableHDU.from_columns([fits.Column("ra", "D", array=[1.0])])
+    )
+    at = content.rindex(f"{card:8}= ".encode()) + 10
+    path = tmp_path / "countless.fits"
+    path.write_bytes(content[:at] + b"2147483648".rjust(20) + content[at + 20 :])
+    with bounded(), pytest.raises(CatalogueError, match="FITS allows 999"):
+        read_catalogue(path)
+
+
 VOTABLE = """<?xml version="1.0"?>
 <VOTABLE version="1.4"><RESOURCE><TABLE {table}><FIELD name="ra" {field}/><DATA><TABLEDATA><TR><TD>1</TD></TR>
 </TABLEDATA></DATA></TABLE></RESOURCE></VOTABLE>"""
