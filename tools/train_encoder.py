@@ -9,6 +9,7 @@ Nothing but this package goes in; scores on real data are measured afterwards, b
 
 import argparse
 import functools
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -43,7 +44,7 @@ NOISY = ("emu", "smgps", "first", "sdc1-b1-8h")  # maps whose noise is not that 
 WIDTHS = (48, 96, 160)
 DIMENSIONS = 64
 MADE, FRAMES, SEED = 48_000, 40_000, 1  # of the frames that are made, the first train
-START, NEXT = WEIGHTS / "small-1.weights.h5", "small-2"
+START, NEXT = Path(__file__).parent / "weights" / "small-1.weights.h5", "small-2"
 START_AXES = 64  # width of the layer that ends the earlier network; training leaves it out
 WAY = 0.5  # from the earlier weights to the trained ones: averages keep what the earlier knew (Wortsman et al. 2022)
 RECIPE = Recipe(
@@ -52,8 +53,8 @@ RECIPE = Recipe(
     dtype="mixed_bfloat16",  # 1.4 times as fast on CPUs that know it; weights stay float32
 )  # fmt: skip
 FROM_NOTHING = RECIPE.but(epochs=6, rate=2e-3)
+BLIND = 8  # directions of the noise that are taken out of the vectors
 SETTLING = RECIPE.but(method="settled", batch_size=64, epochs=4, rate=1e-3, options={})
-SETTLED = 24_000  # frames
 
 ABLATION_FRAMES, ABLATION_EPOCHS = 6000, 2
 
@@ -162,15 +163,15 @@ class Settled(keras.Model):
         return keras.ops.mean(keras.ops.square(keras.ops.reshape(y, (-1, y.shape[-1])) - y_pred))
 
 
-def mean_vectors(folder: Path, looks: np.ndarray, kinds: np.ndarray) -> np.ndarray:
-    """Return what the shipped encoder makes of each object (n, takes, d), the mean over its orientations and takes.
+def mean_vectors(folder: Path, start: Path, looks: np.ndarray, kinds: np.ndarray) -> np.ndarray:
+    """Return what an encoder makes of each object (n, takes, d), the mean over its orientations and takes.
 
     Takes of empty fields have nothing in common: each has its own mean.
     """
-    file = folder / f"settled-{len(looks)}.npy"
+    file = folder / f"settled-{hashlib.sha256(start.read_bytes()).hexdigest()[:12]}-{len(looks)}.npy"
     if not file.exists():
         network = shipped_network(WIDTHS, START_AXES)
-        network.load_weights(START)
+        network.load_weights(start)
         out = np.zeros((len(looks), TAKES, START_AXES), np.float32)
         for first in range(0, len(looks), 128):
             batch = looks[first : first + 128].astype(np.float32) / 255
@@ -184,13 +185,13 @@ def mean_vectors(folder: Path, looks: np.ndarray, kinds: np.ndarray) -> np.ndarr
     return np.load(file)
 
 
-def settle(folder: Path, name: str) -> keras.Model:
-    """Train the shipped encoder to give each take what `mean_vectors` gives its object; return it, in float32."""
+def settle(folder: Path, name: str, start: Path, count: int) -> keras.Model:
+    """Train an encoder to give each take what `mean_vectors` gives its object; return it, in float32."""
     looks, labels = frames_of(folder, "train", MADE, SEED)
-    looks, kinds = looks[:SETTLED], labels[:SETTLED, 0].astype(int)
-    wanted = mean_vectors(folder, looks, kinds)
+    looks, kinds = looks[:count], labels[:count, 0].astype(int)
+    wanted = mean_vectors(folder, start, looks, kinds)
     earlier = shipped_network(WIDTHS, START_AXES)
-    earlier.load_weights(START)
+    earlier.load_weights(start)
     encoder = two_looks(small(len(CHANNELS), widths=WIDTHS, seed=SEED, dtype=RECIPE.dtype), SIZE)
     axes = keras.layers.Dense(START_AXES, dtype="float32", name="axes")
     network = keras.Model(encoder.input, axes(encoder.output))
@@ -206,6 +207,8 @@ def settle(folder: Path, name: str) -> keras.Model:
     )
     print(f"losses {losses}")
     earlier.set_weights(network.get_weights())
+    earlier.save_weights(folder / name / "settled.weights.h5")
+    blinded(earlier, folder, looks, kinds)
     earlier.save_weights(folder / name / "encoder.weights.h5")
     return earlier
 
@@ -224,6 +227,31 @@ def ship(
     kernel, bias, scores = steady_scores(folder, lambda name: vectors_of(bare, folder, name))
     network = shipped_network(WIDTHS, DIMENSIONS)
     network.set_weights([*model.encoder.get_weights(), kernel, bias])
+    what = (
+        "NT-Xent between takes, cross entropy of the mock's kind, squared errors of traits measured on the object "
+        "without noise (models.ssl.taught); turns by quarters, flips, another stretch in "
+        f"{GAMMA_SHARE:g} of the takes; weights half way from the start; then the axes along which kinds and traits "
+        "set 4,000 more objects apart most, in units of how far two takes of one, and empty frames, are"
+    )
+    write(
+        network,
+        {"command": "tools/train_encoder.py --ship", "start": start, "what": what},
+        recipe,
+        frames,
+        seconds,
+        scores,
+    )
+
+
+def write(
+    network: keras.Model,
+    about: dict[str, str],
+    recipe: Recipe,
+    frames: int,
+    seconds: float,
+    scores: dict[str, float],
+) -> None:
+    """Write weights and model card into the package."""
     network.save_weights(WEIGHTS / f"{NEXT}.weights.h5", overwrite=True)
     card = {
         "name": NEXT,
@@ -241,12 +269,7 @@ def ship(
             "seed": SEED,
         },
         "recipe": {
-            "command": "tools/train_encoder.py --ship",
-            "start": start,
-            "what": "NT-Xent between takes, cross entropy of the mock's kind, squared errors of traits measured on "
-            "the object without noise (models.ssl.taught); turns by quarters, flips, another stretch in "
-            f"{GAMMA_SHARE:g} of the takes; weights half way from the start; then the axes along which kinds and "
-            "traits set 4,000 more objects apart most, in units of how far two takes of one, and empty frames, are",
+            **about,
             "epochs": recipe.epochs,
             "batch": recipe.batch_size,
             "optimizer": recipe.optimizer,
@@ -261,6 +284,26 @@ def ship(
         "licence": "BSD-3-Clause",
     }
     (WEIGHTS / f"{NEXT}.yaml").write_text(yaml.safe_dump(card, sort_keys=False, width=110), encoding="utf-8")
+
+
+def blinded(network: keras.Model, folder: Path, looks: np.ndarray, kinds: np.ndarray) -> None:
+    """Take out of a network's last layer the directions along which empty fields follow their noise."""
+    from sklearn.linear_model import Ridge
+
+    field = np.flatnonzero(kinds == KINDS.index(FIELD))
+    level = np.log10(np.load(folder / "train-rms.npy")[field].ravel())
+    flat = looks[field].reshape(-1, *looks.shape[2:])
+    parts = [flat[k : k + 256].astype(np.float32) / 255 for k in range(0, len(flat), 256)]
+    vectors = np.concatenate([np.asarray(network.predict_on_batch(part)) for part in parts]).astype(
+        np.float64
+    )
+    kept = np.eye(vectors.shape[1])
+    for _ in range(BLIND):
+        along = Ridge(10.0).fit(vectors @ kept, level).coef_
+        along /= np.linalg.norm(along)
+        kept = kept - np.outer(kept @ along, along)
+    *rest, kernel, bias = network.get_weights()
+    network.set_weights([*rest, (kernel @ kept).astype(np.float32), (bias @ kept).astype(np.float32)])
 
 
 def ablate(folder: Path, names: list[str]) -> None:
@@ -389,6 +432,12 @@ FIRST = (
     "small-1: the same network after 6 epochs of 48,000 mock objects of 18 kinds, without pictures and traits, at "
     "rate 0.002 from random weights (0.44 hours; this tool as of commit e4cb301)"
 )
+SETTLED_CARD = {
+    "command": "tools/train_encoder.py --settle, twice: from small-1 with 24,000 frames, from its result with 48,000",
+    "start": FIRST,
+    "what": "squared errors to the mean of the earlier vectors over eight orientations and both takes of an object; "
+    f"then {BLIND} directions along which fields with nothing put in follow their noise are taken out",
+}
 NOT_GOOD_FOR = [
     "absolute brightness, noise level, angular size: each look is scaled by its own noise and peak",
     "several bands at once: it sees the first channel",
@@ -415,6 +464,7 @@ def main() -> None:
     )
     parser.add_argument("--ablate", nargs="*", choices=list(VARIANTS), help="train variants; none named: all")
     parser.add_argument("--settle", action="store_true", help="train the shipped one towards its own means")
+    parser.add_argument("--start", type=Path, default=START, help="weights to settle")
     parser.add_argument("--ship", action="store_true", help="write weights and card into the package")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -423,10 +473,15 @@ def main() -> None:
     frames_of(options.folder, "pictures", 2000, 902, 1.0)
     frames_of(options.folder, "axes", 4000, 901)
     if options.settle:
-        network = settle(options.folder, options.name)
+        count = options.frames or MADE
+        network = settle(options.folder, options.name, options.start, count)
         truth = [np.load(options.folder / f"validation-{what}.npy") for what in ("kinds", "rms", "traits")]
         frames, pictures = (vectors_of(network, options.folder, name) for name in ("validation", "pictures"))
-        print(mock_scores(frames, *truth) | pictures_score(options.folder, frames, pictures))
+        scores = mock_scores(frames, *truth) | pictures_score(options.folder, frames, pictures)
+        print(scores)
+        if options.ship:
+            state = json.loads((options.folder / options.name / "state.json").read_text(encoding="utf-8"))
+            write(network, SETTLED_CARD, SETTLING, count, state["seconds"], scores)
         return
     if options.ablate is not None:
         ablate(options.folder, options.ablate or list(VARIANTS))

@@ -51,7 +51,8 @@ def embed(
         Frames in a call of the encoder.
     turns : int
         1, or the mean of what the encoder makes of a frame turned by quarters (4), and mirrored too (8): the sky has
-        no up and down. It takes as many times as long, and tells real sources apart better.
+        no up and down. It takes as many times as long. The encoder that comes with the package has learnt to give that
+        mean at once; others tell real sources apart better by it.
     cache : path or bool
         Where results are kept, if the encoder has a `fingerprint`, a text that tells it from all others: each chunk
         of 2,048 frames by the content of its frames and that text, so that what was stopped goes on. True: the

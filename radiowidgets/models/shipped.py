@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from radiowidgets.data.frames import FrameSet
 
 WEIGHTS = Path(__file__).parent / "weights"
-NAME = "small-1"
+NAME = "small-2"
 INPUT = 2  # version of what `inputs.encoder_input` makes of a frame: weights know only their own
 
 
