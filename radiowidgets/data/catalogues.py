@@ -113,7 +113,15 @@ def read_catalogue(
     source_names = reader.names()
     fresh: dict[str, Any] = {} if source_names is None else {"name": source_names}
     fresh["ra"], fresh["dec"] = reader.positions(frame, raw.frame)
-    fresh |= reader.brightness() | reader.sizes()
+    with np.errstate(over="ignore"):
+        fresh |= reader.brightness() | reader.sizes()
+    for name in fresh.keys() - {"name"}:
+        values = np.asarray(fresh[name], np.float64)
+        if np.isinf(values).any():  # a number at the edge of what there is, in a smaller unit
+            notes.append(
+                f"{name}: {int(np.isinf(values).sum())} values are beyond all bounds and count as missing."
+            )
+            fresh[name] = np.where(np.isinf(values), np.nan, values)
 
     index = pd.RangeIndex(len(next(iter(table.values()))))
     data: dict[str, Any] = {name: fresh[name] for name in NORMALISED if name in fresh}

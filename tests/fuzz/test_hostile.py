@@ -135,6 +135,14 @@ def test_a_table_of_countless_axes_or_columns_is_refused(tmp_path, card):
         read_catalogue(path)
 
 
+def test_numbers_that_overflow_in_another_unit_are_missing(tmp_path):
+    path = tmp_path / "large.csv"
+    path.write_text("ra,dec,maj\n1,2,1e308\n1,2,0.5\n")
+    table = read_catalogue(path, columns={"major": "maj"}, units={"maj": "deg"})
+    np.testing.assert_array_equal(table["major"], [np.nan, 1800])
+    assert any("beyond all bounds" in note for note in table.notes)
+
+
 VOTABLE = """<?xml version="1.0"?>
 <VOTABLE version="1.4"><RESOURCE><TABLE {table}><FIELD name="ra" {field}/><DATA><TABLEDATA><TR><TD>1</TD></TR>
 </TABLEDATA></DATA></TABLE></RESOURCE></VOTABLE>"""
