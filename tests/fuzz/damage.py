@@ -235,6 +235,8 @@ def read_unsafe_map(path: Path) -> None:
 
 def compare_with_astropy(path: Path, found: np.ndarray) -> None:
     """No silent number: where astropy can read the file, it finds the same pixels in one of its images."""
+    if any(int(match[2][:18]) > 999 for match in tablefiles._COUNTS.finditer(path.read_bytes())):
+        return  # astropy would count up to it
     images = []
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
