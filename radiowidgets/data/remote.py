@@ -242,7 +242,7 @@ def _file_system(address: str) -> tuple[Any, str]:
         )
     if importlib.util.find_spec("fsspec") is None:
         raise MissingExtraError("maps behind an address need fsspec: pip install 'radiowidgets[cluster]'.")
-    import fsspec  # type: ignore[import-untyped]
+    import fsspec
 
     try:
         return fsspec.core.url_to_fs(address)

@@ -28,6 +28,7 @@ from radiowidgets.widgets.following import Follower, Said
 from radiowidgets.widgets.keys import ACTIONS, LARGE_KEYS, choose_keys
 
 MOST_TAGS = 32  # tags of a frame travel as the bits of one number
+MOST_MAPS = 65_536  # the map of a frame travels in 16 bits
 REMEMBERED = 5000  # answers kept, so that an action sent twice is recorded once
 MOST_NEWS = 10_000  # frames of one message of news
 LOOKS = ("rank", "random", "repeat", "order")  # why a frame was looked at; "order": another one than the rank
@@ -133,6 +134,10 @@ class Review(anywidget.AnyWidget):
         if len(run.schema) > MOST_TAGS:
             raise ParameterError(
                 f"The schema has {len(run.schema)} tags; a review shows at most {MOST_TAGS}. Drop some."
+            )
+        if len(run.frames.map_names) > MOST_MAPS:
+            raise ParameterError(
+                f"The run has {len(run.frames.map_names)} maps; a review shows at most {MOST_MAPS}. Make several runs."
             )
         self._keys = choose_keys(
             keys, run.schema, dict.fromkeys(LARGE_KEYS, "belongs to the bands and the large view")
