@@ -11,14 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from radiowidgets.errors import MissingExtraError
-
-try:
-    from keras import ops
-except ImportError as error:
-    raise MissingExtraError(
-        "networks need Keras and a backend: pip install 'radiowidgets[deep]', or keras with jax or torch."
-    ) from error
+from radiowidgets.models.backend import ops
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

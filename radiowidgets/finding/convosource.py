@@ -13,19 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import ndimage
 
-from radiowidgets.errors import MissingExtraError, ParameterError, check_one_of
-from radiowidgets.finding.finders import Found, source_table
-from radiowidgets.models.cards import Card
-
-try:
-    import keras
-    from keras import layers
-except ImportError as error:
-    raise MissingExtraError(
-        "networks need Keras and a backend: pip install 'radiowidgets[deep]', or keras with jax or torch."
-    ) from error
-
+from radiowidgets.errors import ParameterError, check_one_of
 from radiowidgets.finding import networks
+from radiowidgets.finding.finders import Found, source_table
+from radiowidgets.models.backend import keras, layers
+from radiowidgets.models.cards import Card
 
 if TYPE_CHECKING:
     import os

@@ -28,19 +28,11 @@ import numpy as np
 from scipy import ndimage
 
 from radiowidgets.data.simulate.cosmicweb import THRESHOLD, cosmic_web, positive_tiles
-from radiowidgets.errors import MapError, MissingExtraError, ParameterError, check_one_of
-from radiowidgets.finding.finders import Found, source_table
-from radiowidgets.models.cards import Card
-
-try:
-    import keras
-    from keras import layers
-except ImportError as error:
-    raise MissingExtraError(
-        "networks need Keras and a backend: pip install 'radiowidgets[deep]', or keras with jax or torch."
-    ) from error
-
+from radiowidgets.errors import MapError, ParameterError, check_one_of
 from radiowidgets.finding import networks
+from radiowidgets.finding.finders import Found, source_table
+from radiowidgets.models.backend import keras, layers
+from radiowidgets.models.cards import Card
 
 if TYPE_CHECKING:
     import os

@@ -16,18 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from radiowidgets.errors import DataError, MissingExtraError, ParameterError, check_one_of
-from radiowidgets.finding import boxes as blocks
-
-try:
-    import keras
-    from keras import layers, ops
-except ImportError as error:
-    raise MissingExtraError(
-        "networks need Keras and a backend: pip install 'radiowidgets[deep]', or keras with jax or torch."
-    ) from error
-
 from radiowidgets.data.recipes import three_channels
+from radiowidgets.errors import DataError, ParameterError, check_one_of
+from radiowidgets.finding import boxes as blocks
 from radiowidgets.finding.instances import (
     CLASSES,
     Instances,
@@ -40,6 +31,7 @@ from radiowidgets.finding.instances import (
     tile_piece,
     window_starts,
 )
+from radiowidgets.models.backend import keras, layers, ops
 from radiowidgets.models.cards import KINDS, Card, read_card, write_card
 from radiowidgets.models.encoders import ENCODERS, make_encoder, small
 from radiowidgets.models.optimizers import warmup_cosine

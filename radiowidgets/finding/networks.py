@@ -9,17 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import ndimage
 
-from radiowidgets.errors import DataError, MissingExtraError, ParameterError
+from radiowidgets.errors import DataError, ParameterError
+from radiowidgets.models.backend import keras, layers
 from radiowidgets.models.cards import KINDS, Card, read_card, write_card
-
-try:
-    import keras
-    from keras import layers
-except ImportError as error:
-    raise MissingExtraError(
-        "networks need Keras and a backend: pip install 'radiowidgets[deep]', or keras with jax or torch."
-    ) from error
-
 from radiowidgets.models.training import Batches, History, Training
 
 if TYPE_CHECKING:

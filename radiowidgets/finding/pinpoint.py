@@ -25,17 +25,10 @@ from scipy.spatial import cKDTree
 
 from radiowidgets.data.detection import measure_level
 from radiowidgets.data.resampling import resize
-from radiowidgets.errors import DataError, MissingExtraError, check_one_of
+from radiowidgets.errors import DataError, check_one_of
 from radiowidgets.finding.finders import Found, source_table
+from radiowidgets.models.backend import keras, layers, ops
 from radiowidgets.models.shipped import WEIGHTS
-
-try:
-    import keras
-    from keras import layers, ops
-except ImportError as error:
-    raise MissingExtraError(
-        "networks need Keras and a backend: pip install 'radiowidgets[deep]', or keras with jax or torch."
-    ) from error
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from radiowidgets.errors import DataError, MissingExtraError, ParameterError, check_one_of
+from radiowidgets.data.recipes import channel_max_scale, mask_sources, source_masks
+from radiowidgets.data.resampling import resize
+from radiowidgets.errors import DataError, ParameterError, check_one_of
+from radiowidgets.models.augment import pipeline
+from radiowidgets.models.backend import keras, layers
 from radiowidgets.models.cards import (
     EXTRAGALACTIC,
     GALACTIC,
@@ -26,18 +30,6 @@ from radiowidgets.models.cards import (
     read_card,
     write_card,
 )
-
-try:
-    import keras
-    from keras import layers
-except ImportError as error:
-    raise MissingExtraError(
-        "networks need Keras and a backend: pip install 'radiowidgets[deep]', or keras with jax or torch."
-    ) from error
-
-from radiowidgets.data.recipes import channel_max_scale, mask_sources, source_masks
-from radiowidgets.data.resampling import resize
-from radiowidgets.models.augment import pipeline
 from radiowidgets.models.encoders import resnet18
 from radiowidgets.models.evaluate import f1_scores, over_splits
 from radiowidgets.models.training import Batches, Training

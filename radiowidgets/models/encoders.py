@@ -7,15 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from radiowidgets.errors import MissingExtraError, ParameterError, check_one_of
-
-try:
-    import keras
-    from keras import layers
-except ImportError as error:
-    raise MissingExtraError(
-        "networks need Keras and a backend: pip install 'radiowidgets[deep]', or keras with jax or torch."
-    ) from error
+from radiowidgets.errors import ParameterError, check_one_of
+from radiowidgets.models.backend import keras, layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable

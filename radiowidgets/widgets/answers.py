@@ -1,9 +1,10 @@
-"""What Review answers without changing a label: orders, queries, reasons, progress, history, files.
+"""What widgets of frames answer, and what Review answers without changing a label: orders, queries, reasons, history.
 
-Each function takes the run, the scores as the reviewer sees them and what the front end asked, and returns the
-answer: plain JSON and binary buffers.
+Each function of these takes the run, the scores as the reviewer sees them and what the front end asked, and returns
+the answer: plain JSON and binary buffers.
 """
 
+import logging
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +18,7 @@ from radiowidgets.labels.events import Event
 from radiowidgets.ranking.campaign import worth_stopping
 from radiowidgets.run import Run
 from radiowidgets.run.columns import TEXTS
+from radiowidgets.widgets.display import number
 
 Reply = tuple[dict[str, Any], list[bytes]]
 
@@ -35,6 +37,36 @@ FORMATS = {
     "sheet": ".png",
     "summary": ".md",
 }
+
+
+def receive(widget: Any, handlers: Mapping[str, Callable[[dict[str, Any]], Reply]], content: Any) -> None:
+    """Answer one message of a widget; whatever goes wrong becomes a line in it, never a dead kernel."""
+    kind = str(content.get("kind")) if isinstance(content, dict) else "None"
+    if kind not in handlers:
+        widget.send({"kind": "error", "text": f"Unknown message {kind!r}; reload the page."})
+        return
+    try:
+        reply, buffers = handlers[kind](content)
+    except RadioWidgetsError as error:
+        reply, buffers = {"kind": "error", "text": str(error)}, []
+    except Exception as error:
+        reply, buffers = {"kind": "error", "text": f"{kind} failed: {type(error).__name__}: {error}"}, []
+        logging.getLogger(type(widget).__module__).exception("message %r failed", kind)
+    asked = {key: content.get(key) for key in ("view", "request")}
+    widget.send({"kind": kind, **asked} | reply, buffers)
+
+
+def described(run: Run, frame: int, shown: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a label keeps of a frame, so that it outlives the table of frames."""
+    frames = run.frames
+    return {
+        "frame_id": str(frames.frame_id(frame)),
+        "map": frames.map_names[frames.map_codes[frame]],
+        "box": [int(v[frame]) for v in (frames.x, frames.y, frames.width, frames.height)],
+        "ra": number(frames.ra[frame]),
+        "dec": number(frames.dec[frame]),
+        "shown": dict(shown),
+    }
 
 
 def order_by(run: Run, scores: pd.DataFrame, asked: Mapping[str, Any]) -> Reply:

@@ -1,6 +1,5 @@
 """Outline: the objects of frames with their outlines, to be put right by hand and learnt from."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,13 +11,13 @@ from radiowidgets.data.simulate.truth import OBJECT_CLASSES
 from radiowidgets.errors import LabelError, ParameterError, RadioWidgetsError
 from radiowidgets.labels.events import check_outlines
 from radiowidgets.run import Run
+from radiowidgets.widgets.answers import Reply, described, receive
 from radiowidgets.widgets.bundle import module, style
 from radiowidgets.widgets.display import Display
 
 MOST = 500  # frames
 
 Outlines = list[dict[str, Any]]
-Reply = tuple[dict[str, Any], list[bytes]]
 
 
 class Outline(anywidget.AnyWidget):
@@ -92,38 +91,13 @@ class Outline(anywidget.AnyWidget):
         LabelError
             If they are no outlines, or could not be written.
         """
-        frames = self.run.frames
-        self.labels.record(
-            {
-                "frame_id": str(frames.frame_id(frame)),
-                "map": frames.map_names[frames.map_codes[frame]],
-                "box": [int(v[frame]) for v in (frames.x, frames.y, frames.width, frames.height)],
-                "ra": float(frames.ra[frame]),
-                "dec": float(frames.dec[frame]),
-                "shown": {"look": "outline"},
-            },
-            outlines=outlines,
-        )
+        self.labels.record(described(self.run, frame, {"look": "outline"}), outlines=outlines)
 
     # ------------------------------------------------------------ messages
 
     def _receive(self, _widget: Any, content: Any, _buffers: Sequence[Any] = ()) -> None:
-        """Answer one message; whatever goes wrong becomes a line in the widget, never a dead kernel."""
-        kind = str(content.get("kind")) if isinstance(content, dict) else "None"
         handlers = {"index": self._index, "tiles": self._tiles, "act": self._act, "undo": self._act}
-        if kind not in handlers:
-            self.send({"kind": "error", "text": f"Unknown message {kind!r}; reload the page."})
-            return
-        try:
-            reply, buffers = handlers[kind](content)
-        except RadioWidgetsError as error:
-            reply, buffers = {"kind": "error", "text": str(error)}, []
-        except Exception as error:
-            reply, buffers = {"kind": "error", "text": f"{kind} failed: {type(error).__name__}: {error}"}, []
-            logging.getLogger(__name__).exception("outline message %r failed", kind)
-        self.send(
-            {"kind": kind, "view": content.get("view"), "request": content.get("request")} | reply, buffers
-        )
+        receive(self, handlers, content)
 
     def _index(self, _content: dict[str, Any]) -> Reply:
         self.labels.refresh()

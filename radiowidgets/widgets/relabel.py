@@ -1,6 +1,5 @@
 """Relabel: labels that may be wrong, one by one, each beside the label that is suspected instead."""
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,7 +12,7 @@ from radiowidgets.errors import ParameterError, RadioWidgetsError, check_one_of
 from radiowidgets.labels.agreement import UNSURE, consensus, disputes
 from radiowidgets.labels.events import Event, check_interest, check_tag
 from radiowidgets.run import Run
-from radiowidgets.widgets.answers import rows_of
+from radiowidgets.widgets.answers import Reply, described, receive, rows_of
 from radiowidgets.widgets.bundle import module, style
 from radiowidgets.widgets.display import Display
 
@@ -21,8 +20,6 @@ ANSWERS = ("accept", "keep", "unsure")
 ABOUT = ("tag", "interest")
 EXAMPLES = 3  # frames that stand for a label
 MOST = 5000  # questions in a queue
-
-Reply = tuple[dict[str, Any], list[bytes]]
 
 
 class Question(NamedTuple):
@@ -190,23 +187,9 @@ class Relabel(anywidget.AnyWidget):
     # ------------------------------------------------------------ messages
 
     def _receive(self, _widget: Any, content: Any, _buffers: Sequence[Any] = ()) -> None:
-        """Answer one message; whatever goes wrong becomes a line in the widget, never a dead kernel."""
-        kind = str(content.get("kind")) if isinstance(content, dict) else "None"
         handlers = {"index": self._index, "tiles": self._tiles, "act": self._act, "undo": self._act}
         handlers["stuck"] = lambda _: ({"stuck": self.labels.stuck}, [])
-        if kind not in handlers:
-            self.send({"kind": "error", "text": f"Unknown message {kind!r}; reload the page."})
-            return
-        try:
-            reply, buffers = handlers[kind](content)
-        except RadioWidgetsError as error:
-            reply, buffers = {"kind": "error", "text": str(error)}, []
-        except Exception as error:
-            reply, buffers = {"kind": "error", "text": f"{kind} failed: {type(error).__name__}: {error}"}, []
-            logging.getLogger(__name__).exception("relabel message %r failed", kind)
-        self.send(
-            {"kind": kind, "view": content.get("view"), "request": content.get("request")} | reply, buffers
-        )
+        receive(self, handlers, content)
 
     def _index(self, _content: dict[str, Any]) -> Reply:
         self.labels.refresh()
@@ -287,16 +270,9 @@ class Relabel(anywidget.AnyWidget):
         if not isinstance(place, int) or not 0 <= place < len(self.queue):
             raise ParameterError(f"There is no place {place!r} in a queue of {len(self.queue)}.")
         question = self._questions[place]
-        frames, row = self.run.frames, int(self._rows[place])
-        ref = {
-            "frame_id": question.frame_id,
-            "map": frames.map_names[frames.map_codes[row]],
-            "box": [int(v[row]) for v in (frames.x, frames.y, frames.width, frames.height)],
-            "ra": float(frames.ra[row]),
-            "dec": float(frames.dec[row]),
-            "shown": {"look": "relabel", **question._asdict(), "answer": said},
-        }
-        del ref["shown"]["frame_id"]
+        shown = {"look": "relabel", **question._asdict(), "answer": said}
+        del shown["frame_id"]
+        ref = described(self.run, int(self._rows[place]), shown)
         self.labels.record(ref, **self._changes(place, said))
 
     def _changes(self, place: int, said: str) -> dict[str, Any]:

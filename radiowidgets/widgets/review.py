@@ -23,7 +23,7 @@ from radiowidgets.run import Run
 from radiowidgets.run.reranking import order_of
 from radiowidgets.widgets import answers
 from radiowidgets.widgets.bundle import module, style
-from radiowidgets.widgets.display import Display, number
+from radiowidgets.widgets.display import Display
 from radiowidgets.widgets.following import Follower, Said
 from radiowidgets.widgets.keys import ACTIONS, LARGE_KEYS, choose_keys
 
@@ -497,28 +497,13 @@ class Review(anywidget.AnyWidget):
         return sorted(row for row in answers.rows_of(self.run, event.frame_ids) if row >= 0)
 
     def _described(self, frame: int, look: Any = None) -> dict[str, Any]:
-        """What a label keeps of a frame, so that it outlives the table of frames."""
-        frames = self.run.frames
-        box = [
-            int(frames.x[frame]),
-            int(frames.y[frame]),
-            int(frames.width[frame]),
-            int(frames.height[frame]),
-        ]
         shown: dict[str, Any] = {
             "rank": int(self._scores["rank"].iloc[frame]),
             "score": round(float(self._scores["score"].iloc[frame]), 6),
         }
         if look in LOOKS:
             shown["look"] = look
-        return {
-            "frame_id": str(self.ids[frame]),
-            "map": frames.map_names[frames.map_codes[frame]],
-            "box": box,
-            "ra": number(frames.ra[frame]),
-            "dec": number(frames.dec[frame]),
-            "shown": shown,
-        }
+        return answers.described(self.run, frame, shown)
 
     def _state(
         self, frames: Sequence[int] | None = None
