@@ -44,9 +44,9 @@ def test_the_lesson_on_datasets_paints_offline(page, jupyter):
     open_notebook(page, jupyter.copy(NOTEBOOKS / "01_dataset_construction.ipynb"))
     run_all(page)
     expect(page.locator(".rw-review[data-ready=true]")).to_have_count(1)
-    last = page.locator(".jp-CodeCell").last
-    last.scroll_into_view_if_needed()
-    expect(last.locator("canvas").first).to_be_visible(timeout=30_000)
+    channels = page.locator(".jp-CodeCell").filter(has_text="rw.show_channels(seven")
+    channels.scroll_into_view_if_needed()
+    expect(channels.locator("canvas").first).to_be_visible(timeout=30_000)
     screenshot(page, "dataset-construction")
     assert page.traffic.errors == []
 
