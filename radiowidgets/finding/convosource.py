@@ -17,7 +17,7 @@ from radiowidgets.errors import ParameterError, check_one_of
 from radiowidgets.finding import networks
 from radiowidgets.finding.finders import Found, source_table
 from radiowidgets.models.backend import keras, layers
-from radiowidgets.models.cards import Card
+from radiowidgets.models.cards import Card, save_network
 
 if TYPE_CHECKING:
     import os
@@ -366,7 +366,7 @@ class ConvoSource:
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write weights and card into a folder, to be read by `load_convosource`."""
-        return networks.save(self.network, folder, self.card)
+        return save_network(self.network, folder, self.card)
 
 
 def load_convosource(folder: str | os.PathLike[str]) -> ConvoSource:

@@ -32,7 +32,7 @@ from radiowidgets.finding.instances import (
     window_starts,
 )
 from radiowidgets.models.backend import keras, layers, ops
-from radiowidgets.models.cards import KINDS, Card, read_card, write_card
+from radiowidgets.models.cards import Card, load_network_weights, read_card, save_network
 from radiowidgets.models.encoders import ENCODERS, make_encoder, small
 from radiowidgets.models.optimizers import warmup_cosine
 from radiowidgets.models.training import Batches, Training
@@ -702,13 +702,7 @@ class InstanceFinder:
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write weights and card into a folder, to be read by `load_instances`; both hold numbers and text alone."""
-        place = Path(folder)
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-            self.model.save_weights(place / KINDS["network"], overwrite=True)
-        except OSError as error:
-            raise DataError(f"{place} cannot be written ({error}); choose another folder.") from error
-        return write_card(place, self.card)
+        return save_network(self.model, folder, self.card)
 
 
 def _seen(images: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -744,10 +738,8 @@ def load_instances(folder: str | os.PathLike[str]) -> InstanceFinder:
     card = read_card(folder)
     if card.name != "maskrcnn":
         raise DataError(f"{folder} holds the model {card.name!r}; give the folder of an instance finder.")
-    try:
-        known = {name: card.recipe[name] for name in asdict(InstanceRecipe())}
-        model = MaskRCNN(InstanceRecipe(**known))
-        model.load_weights(Path(folder).expanduser() / KINDS["network"])
-    except (KeyError, ValueError, TypeError, OSError, ParameterError) as error:
-        raise DataError(f"the network in {folder} cannot be read ({error!s:.100}); save it anew.") from error
-    return InstanceFinder(model, card)
+
+    def make() -> MaskRCNN:
+        return MaskRCNN(InstanceRecipe(**{name: card.recipe[name] for name in asdict(InstanceRecipe())}))
+
+    return InstanceFinder(load_network_weights(folder, make), card)

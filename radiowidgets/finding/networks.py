@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import ndimage
 
-from radiowidgets.errors import DataError, ParameterError
+from radiowidgets.errors import DataError
 from radiowidgets.models.backend import keras, layers
-from radiowidgets.models.cards import KINDS, Card, read_card, write_card
+from radiowidgets.models.cards import Card, load_network_weights, read_card
 from radiowidgets.models.training import Batches, History, Training
 
 if TYPE_CHECKING:
@@ -101,21 +100,10 @@ def fit(
     return training.history
 
 
-def save(model: keras.Model, folder: str | os.PathLike[str], card: Card) -> Path:
-    """Write weights and card into a folder, to be read by `load`; both hold numbers and text alone."""
-    place = Path(folder).expanduser()
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        model.save_weights(place / KINDS["network"], overwrite=True)
-    except OSError as error:
-        raise DataError(f"{place} cannot be written ({error}); choose another folder.") from error
-    return write_card(place, card)
-
-
 def load(
     folder: str | os.PathLike[str], kind: str, make: Callable[[dict[str, Any]], keras.Model]
 ) -> tuple[keras.Model, Card]:
-    """Read a network that `save` wrote; `make` builds it from the recipe of its card.
+    """Read a network that `cards.save_network` wrote; `make` builds it from the recipe of its card.
 
     Raises
     ------
@@ -125,12 +113,7 @@ def load(
     card = read_card(folder)
     if card.kind != "network" or card.recipe.get("finder") != kind:
         raise DataError(f"{folder} holds {card.name!r}, no {kind}; give the folder of a {kind}.")
-    try:
-        model = make(card.recipe)
-        model.load_weights(Path(folder).expanduser() / KINDS["network"])
-    except (KeyError, ValueError, TypeError, OSError, ParameterError) as error:
-        raise DataError(f"the network in {folder} cannot be read ({error!s:.100}); save it anew.") from error
-    return model, card
+    return load_network_weights(folder, lambda: make(card.recipe)), card
 
 
 def half_resolution(

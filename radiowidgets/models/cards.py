@@ -21,8 +21,9 @@ import numpy as np
 from radiowidgets.errors import DataError, ParameterError, check_one_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    import keras
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
@@ -110,6 +111,39 @@ def write_card(folder: str | os.PathLike[str], card: Card) -> Path:
     except OSError as error:
         raise DataError(f"{folder} cannot be written ({error.strerror}); choose another folder.") from error
     return folder
+
+
+def save_network(model: keras.Model, folder: str | os.PathLike[str], card: Card) -> Path:
+    """Write weights and card into a folder; both hold numbers and text alone.
+
+    Raises
+    ------
+    DataError
+        If the folder cannot be written.
+    """
+    place = Path(folder).expanduser()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        model.save_weights(place / KINDS["network"], overwrite=True)
+    except OSError as error:
+        raise DataError(f"{place} cannot be written ({error}); choose another folder.") from error
+    return write_card(place, card)
+
+
+def load_network_weights(folder: str | os.PathLike[str], make: Callable[[], keras.Model]) -> keras.Model:
+    """Return the network that `make` builds, with the weights that `save_network` wrote.
+
+    Raises
+    ------
+    DataError
+        If the recipe makes none, or the weights are damaged or of another.
+    """
+    try:
+        model = make()
+        model.load_weights(Path(folder).expanduser() / KINDS["network"])
+    except (KeyError, ValueError, TypeError, OSError, ParameterError) as error:
+        raise DataError(f"the network in {folder} cannot be read ({error!s:.100}); save it anew.") from error
+    return model
 
 
 def read_card(folder: str | os.PathLike[str]) -> Card:

@@ -22,13 +22,13 @@ from radiowidgets.models.backend import keras, layers
 from radiowidgets.models.cards import (
     EXTRAGALACTIC,
     GALACTIC,
-    KINDS,
     Calibration,
     Card,
     Novelty,
+    load_network_weights,
     prediction_table,
     read_card,
-    write_card,
+    save_network,
 )
 from radiowidgets.models.encoders import resnet18
 from radiowidgets.models.evaluate import f1_scores, over_splits
@@ -540,13 +540,7 @@ class SourceNetwork:
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write weights and card into a folder, to be read by `load_network`; both hold numbers and text alone."""
-        place = Path(folder)
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-            self.model.save_weights(place / KINDS["network"], overwrite=True)
-        except OSError as error:
-            raise DataError(f"{place} cannot be written ({error}); choose another folder.") from error
-        return write_card(place, self.card)
+        return save_network(self.model, folder, self.card)
 
 
 def load_network(folder: str | os.PathLike[str]) -> SourceNetwork:
@@ -560,13 +554,12 @@ def load_network(folder: str | os.PathLike[str]) -> SourceNetwork:
     card = read_card(folder)
     if card.kind != "network":
         raise DataError(f"{folder} holds a model of kind {card.kind!r}; give the folder of a network.")
-    try:
+
+    def make() -> keras.Model:
         name, size = str(card.recipe["network"]), int(card.recipe["size"])
-        model = make_network(name, len(card.inputs), len(card.classes), size=size)
-        model.load_weights(Path(folder).expanduser() / KINDS["network"])
-    except (KeyError, ValueError, TypeError, OSError, ParameterError) as error:
-        raise DataError(f"the network in {folder} cannot be read ({error!s:.100}); save it anew.") from error
-    return SourceNetwork(model, card)
+        return make_network(name, len(card.inputs), len(card.classes), size=size)
+
+    return SourceNetwork(load_network_weights(folder, make), card)
 
 
 def _run(
