@@ -345,7 +345,9 @@ def web_finders(scale: float, f_th: float, n_pixels: int, options) -> dict[str, 
 
 def train_web(who: str, scale: float, labels: dict, folder: Path, options) -> None:
     """Train one network on mock images and keep it."""
-    number, epochs, share = (16, cosmodeep.EPOCHS, 1.0) if options.full else (6, 12, 0.2)
+    number, epochs, share = options.web_images, options.web_epochs, options.web_noise
+    if options.full:
+        number, epochs, share = 16, cosmodeep.EPOCHS, 1.0
     pairs = [cosmodeep.mock_images(TRAINING + k, options.web_size, scale) for k in range(number)]
     known = [cosmodeep.mock_images(VALIDATION + k, options.web_size, scale) for k in range(2)]
     kept = folder / "training"
@@ -409,6 +411,9 @@ def main() -> None:
     parser.add_argument("--train-size", type=int, default=1500, help="of the sky that ConvoSource trains on")
     parser.add_argument("--epochs", type=int, default=10, help="of ConvoSource, at most")
     parser.add_argument("--web-size", type=int, default=2000)
+    parser.add_argument("--web-images", type=int, default=6, help="of the cosmic web, to train on")
+    parser.add_argument("--web-epochs", type=int, default=12, help="of COSMODEEP")
+    parser.add_argument("--web-noise", type=float, default=0.2, help="share of the tiles without signal")
     parser.add_argument(
         "--scales", type=float, nargs="+", default=list(cosmodeep.SCALES), help="arcsec a pixel"
     )
