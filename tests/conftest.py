@@ -1,4 +1,4 @@
-"""What tests of all rooms share: the real data, where they are."""
+"""What tests of all rooms share: the real data, where they are, and which tests one process runs."""
 
 import os
 from pathlib import Path
@@ -26,6 +26,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "realdata" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.realdata)
+        # A file stays together, for its fixtures; so do all that drive a browser, which would slow one another.
+        group = "browser" if item.path.parent.name == "browser" else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -14,13 +14,20 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 MACOS = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 
 
+def _driver_starts() -> bool:
+    """Whether Playwright's own program runs: it wants libatomic, which a bare Debian does not have."""
+    command = [sys.executable, "-m", "playwright", "--version"]
+    return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
+
+
 def _candidates() -> Iterator[str | None]:
     yield from map(shutil.which, NAMES)
     yield MACOS
-    from playwright.sync_api import sync_playwright
+    if _driver_starts():
+        from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright:
-        yield playwright.chromium.executable_path
+        with sync_playwright() as playwright:
+            yield playwright.chromium.executable_path
 
 
 def _starts(path: str | None) -> bool:
@@ -51,7 +58,8 @@ def _install_debians() -> None:
     if platform.system() != "Linux" or shutil.which("apt-get") is None:
         return
     sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    install = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "-q", "chromium"]
+    install = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "-q"]
+    install += ["libatomic1"] if find_chromium() else ["chromium", "libatomic1"]
     for command in (install, [*sudo, "apt-get", "update", "-q"], install):
         with contextlib.suppress(FileNotFoundError, subprocess.TimeoutExpired):  # there may be no sudo
             done = subprocess.run(
@@ -69,18 +77,22 @@ def main() -> int:
             f"{VARIABLE} is {os.environ[VARIABLE]!r}, which does not start; name a Chromium.", file=sys.stderr
         )
         return 1
+    ready = found is not None and _driver_starts()
     for install in (_install_playwrights, _install_debians):
-        if found is None:
+        if not ready:
             print("Installing Chromium for the browser tests ...")
             install()
             found = find_chromium()
+            ready = found is not None and _driver_starts()
     if found is None:
         print(
             "No Chromium was found, and neither Playwright nor apt-get could install one: "
             f"install Chromium or Chrome, or name it with {VARIABLE}=/path/to/chromium.",
             file=sys.stderr,
         )
-    return int(found is None)
+    elif not ready:
+        print("Playwright does not start: install libatomic1 (Debian, Ubuntu) or libatomic.", file=sys.stderr)
+    return int(not ready)
 
 
 if __name__ == "__main__":
