@@ -371,6 +371,9 @@ class ConvoSource:
 
 def load_convosource(folder: str | os.PathLike[str]) -> ConvoSource:
     """Read what `ConvoSource.save` wrote; DataError if the folder holds none, or a damaged one."""
-    return ConvoSource(
-        *networks.load(folder, "convosource", lambda recipe: convosource_network(int(recipe["block"])))
-    )
+
+    def make(card: Card) -> keras.Model:
+        card.number("threshold", 0.0, 1.0)
+        return convosource_network(card.number("block", 1, 4096))
+
+    return ConvoSource(*networks.load(folder, "convosource", make))

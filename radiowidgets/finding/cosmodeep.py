@@ -21,6 +21,7 @@ tells the shape of the emission.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -546,13 +547,24 @@ def load_cosmodeep(folder: str | os.PathLike[str], *, dtype: Any = None) -> Cosm
     dtype : optional
         Of the computation: 'mixed_bfloat16' is faster on processors that know it.
     """
-    return CosmoDeep(
-        *networks.load(
-            folder, "cosmodeep", lambda recipe: cosmodeep_network(int(recipe["tile"]), dtype=dtype)
-        )
-    )
+
+    def make(card: Card) -> keras.Model:
+        card.number("threshold", 0.0, 1.0)
+        low, high = card.recipe["limits"]
+        if not -math.inf < low < high < math.inf:
+            raise ValueError(f"limits are {low!r} and {high!r}")
+        return cosmodeep_network(card.number("tile", 4, 160), dtype=dtype)
+
+    return CosmoDeep(*networks.load(folder, "cosmodeep", make))
 
 
 def load_web_pixels(folder: str | os.PathLike[str]) -> WebPixels:
     """Read what `WebPixels.save` wrote; DataError if the folder holds none, or a damaged one."""
-    return WebPixels(*networks.load(folder, "web-pixels", lambda _: web_network()))
+
+    def make(card: Card) -> keras.Model:
+        for name, least, most in (("threshold", 0.0, 1.0), ("f_th", 1e-30, 1e30), ("n_pixels", 1e-30, 1e12)):
+            card.number(name, least, most)
+        card.number("tile", 1, 10_000)
+        return web_network()
+
+    return WebPixels(*networks.load(folder, "web-pixels", make))

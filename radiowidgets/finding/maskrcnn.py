@@ -740,6 +740,11 @@ def load_instances(folder: str | os.PathLike[str]) -> InstanceFinder:
         raise DataError(f"{folder} holds the model {card.name!r}; give the folder of an instance finder.")
 
     def make() -> MaskRCNN:
+        for name, most in (("size", 2048), ("width", 1024), ("proposals", 10_000)):
+            card.number(name, 1, most)
+        widths = card.recipe["widths"]
+        if len(widths) > 8 or not all(type(width) is int and 0 < width <= 2048 for width in widths):
+            raise ValueError(f"widths are {widths!r:.60}")
         return MaskRCNN(InstanceRecipe(**{name: card.recipe[name] for name in asdict(InstanceRecipe())}))
 
     return InstanceFinder(load_network_weights(folder, make), card)

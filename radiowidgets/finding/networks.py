@@ -101,9 +101,9 @@ def fit(
 
 
 def load(
-    folder: str | os.PathLike[str], kind: str, make: Callable[[dict[str, Any]], keras.Model]
+    folder: str | os.PathLike[str], kind: str, make: Callable[[Card], keras.Model]
 ) -> tuple[keras.Model, Card]:
-    """Read a network that `cards.save_network` wrote; `make` builds it from the recipe of its card.
+    """Read a network that `cards.save_network` wrote; `make` builds it from its card.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def load(
     card = read_card(folder)
     if card.kind != "network" or card.recipe.get("finder") != kind:
         raise DataError(f"{folder} holds {card.name!r}, no {kind}; give the folder of a {kind}.")
-    return load_network_weights(folder, lambda: make(card.recipe)), card
+    return load_network_weights(folder, lambda: make(card)), card
 
 
 def half_resolution(

@@ -32,6 +32,7 @@ CARD = "card.json"
 #: What models there are, and the file that holds their weights.
 KINDS = {"boosting": "model.txt", "network": "network.weights.h5"}
 LARGEST = 16 * 2**20  # bytes of a card
+MOST_NAMES = 1000  # of classes, and of inputs
 
 #: The classes of compact-sources, in the order of its tables.
 GALACTIC = ("PN", "HII", "PULSAR", "YSO", "STAR")
@@ -79,9 +80,28 @@ class Card:
         check_one_of("kind", self.kind, KINDS)
         for what in ("classes", "inputs"):
             names = tuple(str(name) for name in getattr(self, what))
-            if not names or len(set(names)) < len(names):
-                raise ParameterError(f"{what} are {names!r:.80}; give one or more different names.")
+            if not names or len(set(names)) < len(names) or len(names) > MOST_NAMES:
+                raise ParameterError(f"{what} are {names!r:.80}; give 1 to {MOST_NAMES} different names.")
             object.__setattr__(self, what, names)
+        if not all(isinstance(part, dict) for part in (self.data, self.recipe, self.metrics)):
+            raise ParameterError("data, recipe and metrics must be tables of numbers and text.")
+
+    def number(self, name: str, least: float, most: float) -> Any:
+        """Return a number of the recipe of a card that was read: what is built from it must fit into memory.
+
+        Raises
+        ------
+        DataError
+            If it is missing, no number, or not from `least` to `most`; where `least` is whole, it must be too.
+        """
+        value = self.recipe.get(name)
+        kinds = int if isinstance(least, int) else int | float
+        if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:
+            raise DataError(
+                f"the card of {str(self.name)[:40]!r} tells {name} {value!r:.40}, which is not from {least} to {most}; "
+                "get the model again from where it was made."
+            )
+        return value
 
 
 def write_card(folder: str | os.PathLike[str], card: Card) -> Path:
@@ -141,7 +161,7 @@ def load_network_weights(folder: str | os.PathLike[str], make: Callable[[], kera
     try:
         model = make()
         model.load_weights(Path(folder).expanduser() / KINDS["network"])
-    except (KeyError, ValueError, TypeError, OSError, ParameterError) as error:
+    except (KeyError, ValueError, TypeError, OverflowError, OSError, ParameterError) as error:
         raise DataError(f"the network in {folder} cannot be read ({error!s:.100}); save it anew.") from error
     return model
 
@@ -169,7 +189,7 @@ def read_card(folder: str | os.PathLike[str]) -> Card:
             raise DataError(f"{path} has format {version!r}; this version reads {FORMAT}.")
         card = Card(**content)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise DataError(f"{path} is no card of a model ({error!s:.100}); save the model anew.") from error
+        raise DataError(f"{path} is no card of a model ({error!s:.160}); save the model anew.") from error
     weights = folder / KINDS[card.kind]
     if _digest(weights) != card.sha256:
         raise DataError(f"{weights} is not what its card speaks of; copy the whole folder again.")

@@ -57,6 +57,7 @@ SIZE = 64  # pixels: section 5.2.1
 _CONVOLUTION = re.compile(
     r"(?P<filters>\d+)C(?P<kernel>\d+)(?:S(?P<stride>\d+))?(?P<normal>Bn)?(?:P(?P<pool>\d+))?"
 )
+_MOST_LAYERS, _MOST_WEIGHTS = 64, 2**27  # of a network, and of each of its layers
 _TOGETHER = 256  # cutouts that are brought to one size at once
 _AT_ONCE = 64  # images that go through a network while it is not trained: what it takes is memory
 
@@ -238,7 +239,7 @@ def make_network(
     words = NETWORKS.get(network, network).split("-")
     blocks = [word for word in words if not word.isdigit()]
     widths = [int(word) for word in words[len(blocks) :] if word.isdigit()]
-    if not blocks or len(blocks) + len(widths) != len(words) or 0 in widths:
+    if not blocks or len(blocks) + len(widths) != len(words) or 0 in widths or len(words) > _MOST_LAYERS:
         raise _unreadable(network)
     frames = keras.Input((size, size, channels), name="images", dtype="float32")
     if blocks == ["ResNet18"]:
@@ -249,11 +250,21 @@ def make_network(
             x = _convolve(network, x, block, 1000 * seed + place, dtype)
         x = layers.Flatten(dtype=dtype)(x)
     for place, width in enumerate(widths):
+        _check_weights(network, x.shape[-1] * width)
         start = keras.initializers.HeNormal(seed=1000 * seed + 500 + place)
         x = layers.Dense(width, activation="relu", kernel_initializer=start, dtype=dtype)(x)
     start = keras.initializers.GlorotUniform(seed=1000 * seed + 900)
     logits = layers.Dense(classes, kernel_initializer=start, dtype="float32", name="logits")(x)
     return keras.Model(frames, logits, name="network")
+
+
+def _check_weights(network: str, weights: int) -> None:
+    """Refuse a layer that no memory would hold."""
+    if weights > _MOST_WEIGHTS:
+        raise ParameterError(
+            f"network {network[:40]!r} would have a layer of {float(weights):.2g} weights; "
+            f"{_MOST_WEIGHTS:.2g} are the most."
+        )
 
 
 def _convolve(network: str, x: Any, block: str, seed: int, dtype: Any) -> Any:
@@ -265,6 +276,7 @@ def _convolve(network: str, x: Any, block: str, seed: int, dtype: Any) -> Any:
     )
     if 0 in (filters, kernel, stride, pool) or pool > x.shape[1]:
         raise _unreadable(network)
+    _check_weights(network, kernel**2 * x.shape[-1] * filters)
     start = keras.initializers.HeNormal(seed=seed)
     x = layers.Conv2D(filters, kernel, stride, padding="same", kernel_initializer=start, dtype=dtype)(x)
     if found["normal"]:
@@ -275,7 +287,7 @@ def _convolve(network: str, x: Any, block: str, seed: int, dtype: Any) -> Any:
 
 def _unreadable(network: str) -> ParameterError:
     return ParameterError(
-        f"network is {network!r}; give one of {', '.join(NETWORKS)}, or a notation such as "
+        f"network is {network!r:.60}; give one of {', '.join(NETWORKS)}, or a notation such as "
         "'16C3BnP2-32C5S2-32-16' (convolutions, then dense layers)."
     )
 
@@ -556,7 +568,7 @@ def load_network(folder: str | os.PathLike[str]) -> SourceNetwork:
         raise DataError(f"{folder} holds a model of kind {card.kind!r}; give the folder of a network.")
 
     def make() -> keras.Model:
-        name, size = str(card.recipe["network"]), int(card.recipe["size"])
+        name, size = str(card.recipe["network"]), card.number("size", 1, 1024)
         return make_network(name, len(card.inputs), len(card.classes), size=size)
 
     return SourceNetwork(load_network_weights(folder, make), card)

@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -50,8 +51,83 @@ def test_a_damaged_model_is_refused_in_one_line(tmp_path, damage, says):
 def test_a_card_takes_numbers_and_text_only(tmp_path):
     with pytest.raises(ParameterError, match="neither a number nor text"):
         saved(tmp_path, recipe={"how": object()})
-    with pytest.raises(ParameterError, match="one or more different names"):
+    with pytest.raises(ParameterError, match="1 to 1000 different names"):
         Card("network", "x", ("A", "A"), ("radio",))
+
+
+GOOD = {
+    "cnn": {"network": "custom_v1", "size": 64},
+    "convosource": {"block": 50, "threshold": 0.5},
+    "cosmodeep": {"tile": 40, "threshold": 0.5, "limits": [0.0, 1.0]},
+    "web-pixels": {"tile": 40, "threshold": 0.5, "f_th": 0.75, "n_pixels": 40},
+    "maskrcnn": {"encoder": "small", "widths": [8], "size": 64, "width": 8, "proposals": 8},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [
+        ("cnn", "size", 10**9),
+        ("cnn", "size", "64"),
+        ("cnn", "size", 1e400),
+        ("cnn", "network", "999999999C999-16"),
+        ("cnn", "network", "16C3-999999999"),
+        ("cnn", "network", "-".join(["1C1"] * 100_000)),
+        ("convosource", "block", -1),
+        ("convosource", "block", True),
+        ("convosource", "threshold", float("nan")),
+        ("cosmodeep", "tile", 4_000_000),
+        ("cosmodeep", "tile", None),
+        ("cosmodeep", "limits", [1, 0]),
+        ("cosmodeep", "limits", 7),
+        ("web-pixels", "tile", 0),
+        ("web-pixels", "f_th", 0),
+        ("web-pixels", "n_pixels", "many"),
+        ("maskrcnn", "size", 2**40),
+        ("maskrcnn", "width", 10**7),
+        ("maskrcnn", "widths", [10**7]),
+        ("maskrcnn", "widths", [8] * 1000),
+    ],
+)
+def test_numbers_of_a_card_that_no_network_has_are_refused_before_one_is_made(tmp_path, kind, name, value):
+    pytest.importorskip("keras")
+    from radiowidgets.finding.convosource import load_convosource
+    from radiowidgets.finding.cosmodeep import load_cosmodeep, load_web_pixels
+    from radiowidgets.finding.maskrcnn import load_instances
+    from radiowidgets.models.cnn import load_network
+
+    load = {
+        "cnn": load_network,
+        "convosource": load_convosource,
+        "cosmodeep": load_cosmodeep,
+        "web-pixels": load_web_pixels,
+        "maskrcnn": load_instances,
+    }[kind]
+    (tmp_path / "network.weights.h5").write_bytes(b"not looked at")
+    recipe = {"finder": kind, **GOOD[kind], name: value}
+    write_card(tmp_path, Card("network", kind, ("a", "b"), ("c",), recipe=recipe))
+    tracemalloc.start()
+    with pytest.raises(DataError, match=f"{name}|unpack") as caught:
+        load(tmp_path)
+    assert tracemalloc.get_traced_memory()[1] < 100e6
+    tracemalloc.stop()
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("what", "value", "says"),
+    [
+        ("recipe", [1], "tables of numbers and text"),
+        ("classes", [str(k) for k in range(100_000)], "1 to 1000 different names"),
+        ("inputs", 7, "is no card"),
+    ],
+)
+def test_a_card_of_another_shape_is_refused(tmp_path, what, value, says):
+    saved(tmp_path)
+    content = json.loads((tmp_path / CARD).read_text())
+    (tmp_path / CARD).write_text(json.dumps({**content, what: value}))
+    with pytest.raises(DataError, match=says):
+        read_card(tmp_path)
 
 
 @pytest.mark.parametrize("method", ["sigmoid", "isotonic"])
