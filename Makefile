@@ -106,4 +106,6 @@ $(PY):
 # After a lock in each target above, for both locks hold the build backend.
 .venv/.package: pyproject.toml | $(PY)
 	@$(PIP) install --no-deps --no-build-isolation -e .
+	@mkdir -p .venv/share/jupyter/lab/settings && echo '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}' \
+	  > .venv/share/jupyter/lab/settings/overrides.json  # or JupyterLab asks whether to fetch its news
 	@touch $@
