@@ -22,12 +22,14 @@ def _find_realdata() -> Path | None:
     return None
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "realdata" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.realdata)
         # A file stays together, for its fixtures; so do all that drive a browser, which would slow one another.
-        group = "browser" if item.path.parent.name == "browser" else str(item.path)
+        room = item.path.relative_to(ROOT).with_suffix("").as_posix()
+        group = "browser" if room.startswith("tests/browser/") else room
         item.add_marker(pytest.mark.xdist_group(group))
 
 
