@@ -35,7 +35,7 @@ lab: .venv/.user .venv/.package  ## install what users need and open the quickst
 
 test: .venv/.dev .venv/.package  ## install what developers need (Chromium included) and run every test
 	@$(PY) tests/browser/chromium.py
-	@$(PY) -m pytest -q -n 2 --dist loadgroup $(TEST_ARGS)
+	@$(PY) -m pytest -q -n 2 $(TEST_ARGS)
 
 check: .venv/.dev .venv/.package  ## formatting, lint, types, layers, clean notebooks, JavaScript tests, generated files
 	@$(BIN)/ruff check -q --output-format concise .

@@ -2,8 +2,10 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).resolve().parent.parent
 REALDATA_VARIABLE = "RADIOWIDGETS_REALDATA"
@@ -22,15 +24,22 @@ def _find_realdata() -> Path | None:
     return None
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "realdata" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.realdata)
-        # A file stays together, for its fixtures; so do all that drive a browser, which would slow one another.
-        room = item.path.relative_to(ROOT).with_suffix("").as_posix()
-        group = "browser" if room.startswith("tests/browser/") else room
-        item.add_marker(pytest.mark.xdist_group(group))
+
+
+class TogetherScheduling(LoadScopeScheduling):
+    """A file stays in one process, for its fixtures; so do all that drive a browser, which would slow one another."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "browser" if file.startswith("tests/browser/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return TogetherScheduling(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
