@@ -1,10 +1,13 @@
 """A run in a folder that a team shares: who may write what, whatever the umask of who came first."""
 
+import ast
+import contextlib
 import os
 import re
 import shutil
 import stat
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +59,13 @@ def label(path: Path, frames, **how) -> None:
     run.labels.record([str(frames.frame_ids[0])], interest=os.geteuid() % 5)
     run.ratings  # noqa: B018
     run.labels.close()
+
+
+def unanswered(folder: Path) -> str:
+    """Return the address of a PostgreSQL where nothing answers; what speaks to one is loaded."""
+    address = "postgresql://nobody@127.0.0.1:9/labels"
+    LabelLog(address, run="x", spool=folder / "loads psycopg")._store._stop()
+    return address
 
 
 def as_user(user: int, groups: list[int], what, *args, umask: int = 0o022, **more) -> str:
@@ -116,6 +126,54 @@ def test_who_may_only_look_is_told_when_labelling(shared, frames):
     assert LabelLog(path / "labels").annotators == [f"user{ANA}"]
 
 
+def review(path: Path, home: Path, labels: str) -> None:
+    """Label, re-rank twice, ask why and export in Review; raise what the browser is told."""
+    os.environ["XDG_CACHE_HOME"] = str(home)
+    widget = rw.Review(rw.Run.open(path, annotator="stranger", labels=labels), follow=False)
+    said = []
+    widget.send = lambda content, **_: said.append(content)
+    widget.follower._executor.submit = lambda call, *given: call(*given)
+    widget._slow.submit = lambda call: call()
+    for content in (
+        {"kind": "act", "id": "1", "frames": [0], "interest": 5},
+        {"kind": "rerank"},
+        {"kind": "rerank"},
+        {"kind": "why", "frame": 1, "request": 1},
+        {"kind": "stacks", "request": 2},
+        {"kind": "export", "which": "all", "format": "csv", "request": 3},
+    ):
+        widget._receive(None, content, [])
+    told = [(answer["kind"], answer["error"] if "error" in answer else answer.get("text")) for answer in said]
+    raise RuntimeError(repr(told))
+
+
+def test_what_cannot_be_kept_in_a_run_that_is_read_only_is_told_once(shared, frames):
+    path = shared / "run"
+    assert as_user(ANA, [TEAM], work, path, frames) == ""
+    home = shared.parent / "home"
+    home.mkdir()
+    os.chown(home, STRANGER, STRANGER)
+    address = unanswered(shared)
+    with contextlib.suppress(RuntimeError):  # loads what is loaded late
+        review(shutil.copytree(path, shared / "copy"), home, "")
+    said = as_user(STRANGER, [], review, path, home, address)
+    told = ast.literal_eval(said.removeprefix("RuntimeError: "))
+    assert [kind for kind, _ in told] == ["saved", "order", "error", "order", "why", "stacks", "export"]
+    assert told[2][1].startswith("This order is shown but cannot be kept for the next time; labels are not")
+    assert "Permission denied" in told[2][1] and "Permission denied" in told[-1][1]
+    assert all(not text for kind, text in told if kind in ("saved", "why", "stacks"))
+
+
+def test_members_export_into_one_folder(shared, frames):
+    path = shared / "run"
+    assert as_user(ANA, [TEAM], work, path, frames) == ""
+    review_ = partial(review, home=shared.parent, labels="")
+    for user in (ANA, BOB):
+        said = as_user(user, [TEAM], review_, path)
+        assert ast.literal_eval(said.removeprefix("RuntimeError: "))[-1] == ("export", "Written.")
+    assert stat.S_IMODE((path / "exports").stat().st_mode) == 0o2775
+
+
 def test_who_may_not_look_is_told_when_opening(shared, frames):
     path = shared / "run"
     assert as_user(ANA, [TEAM], work, path, frames) == ""
@@ -132,9 +190,7 @@ def test_labels_for_a_server_wait_in_the_users_cache_where_the_run_is_read_only(
     home.mkdir()
     os.chown(home, STRANGER, STRANGER)
     monkeypatch.setenv("XDG_CACHE_HOME", str(home))
-    address = "postgresql://nobody@127.0.0.1:9/labels"  # nothing answers there
-    log = LabelLog(address, run="x", spool=shared / "loads psycopg")
-    log._store._stop()
+    address = unanswered(shared)
     assert as_user(STRANGER, [], label, path, frames, labels=address) == ""
     (kept,) = home.rglob("*.jsonl")
     assert kept.stat().st_uid == STRANGER and len(kept.read_text().splitlines()) == 1

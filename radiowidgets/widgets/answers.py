@@ -15,6 +15,7 @@ import pandas as pd
 
 from radiowidgets.errors import FrameError, ParameterError, RadioWidgetsError, check_one_of
 from radiowidgets.labels.events import Event
+from radiowidgets.labels.files import make_folder
 from radiowidgets.ranking.campaign import worth_stopping
 from radiowidgets.run import Run
 from radiowidgets.run.columns import TEXTS
@@ -298,7 +299,7 @@ def export(run: Run, _scores: pd.DataFrame, asked: Mapping[str, Any], buffers: A
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", run.name)
     place = folder / f"{name}-{words}-{time.strftime('%Y%m%dT%H%M%S')}{FORMATS[kind]}"
     try:
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
     except OSError as error:
         raise ParameterError(
             f"Cannot write into {folder}: {error.strerror}. Free some space, or export with run.export elsewhere."

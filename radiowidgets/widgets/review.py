@@ -153,6 +153,7 @@ class Review(anywidget.AnyWidget):
         self._explaining: dict[Any, Any] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stuck = 0
+        self._kept = True
         self.follower = Follower(
             run, lambda content, buffers: self._later(lambda: self.send(content, buffers=buffers)), self._keep
         )
@@ -417,9 +418,12 @@ class Review(anywidget.AnyWidget):
         try:
             self.run.write_session_scores(self.labels.session, table)
         except RadioWidgetsError as error:
-            text = str(error)
-            self._later(lambda: self.send({"kind": "error", "text": text}))
+            if self._kept:  # once is enough: each label brings another order
+                text = f"This order is shown but cannot be kept for the next time; labels are not concerned. {error}"
+                self._later(lambda: self.send({"kind": "error", "text": text}))
+            self._kept = False
         else:
+            self._kept = True
             self._later(remember)
 
     def _trail(self) -> np.ndarray:
