@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,7 +52,8 @@ def build_parser() -> argparse.ArgumentParser:
         "maps",
         nargs="+",
         metavar="MAP.fits",
-        help="maps to rank together (.fits, .fits.gz, .fits.fz), or addresses of plain FITS files (https://, s3://)",
+        help="maps to rank together (.fits, .fits.gz, .fits.fz), or addresses of plain FITS files (https://, s3://); "
+        "those of one name are called by their folders too",
     )
     ranking.add_argument("-o", "--output", required=True, metavar="RUN", help="the run folder to write")
     ranking.add_argument("--size", type=int, default=256, help="side of a frame in pixels (default 256)")
@@ -313,6 +315,7 @@ def _add_data(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 def rank_maps(options: argparse.Namespace) -> None:
     """Rank maps into a run folder."""
     from radiowidgets.data.frames import cut_windows
+    from radiowidgets.data.headers import slug
     from radiowidgets.data.maps import SkyMap
     from radiowidgets.parallel import available_cores, can_cluster, workers
     from radiowidgets.run import Run
@@ -328,6 +331,10 @@ def rank_maps(options: argparse.Namespace) -> None:
     if unread and not (options.skip_unreadable and skies):
         more = f" ({len(unread)} of {len(options.maps)} cannot be read; --skip-unreadable ranks the others)"
         raise MapError(f"{unread[0]}{more if len(options.maps) > 1 else ''}")
+    called = Counter(sky.name for sky in skies)
+    for sky in skies:
+        if called[sky.name] > 1 and sky.path is not None:  # such as tile-1/image.fits and tile-2/image.fits
+            sky.name = slug(f"{sky.path.resolve().parent.name}-{sky.name}")
     if not options.quiet:
         for sky in skies:
             for note in sky.notes:
@@ -366,7 +373,13 @@ def review_run(options: argparse.Namespace) -> None:
     run = Run.open(options.run)
     notebook = run.path / "review.ipynb"
     if not notebook.exists():
-        notebook.write_text(json.dumps(_notebook(run.name), indent=1) + "\n", "utf-8")
+        try:
+            notebook.write_text(json.dumps(_notebook(run.name), indent=1) + "\n", "utf-8")
+        except OSError as error:
+            raise ParameterError(
+                f"{notebook} cannot be written ({error.strerror}); open the run in a notebook of your own: "
+                f"rw.Review({str(run.path.resolve())!r})."
+            ) from error
     arguments = [*QUIET_LAB, *(argument for argument in options.lab if argument != "--")]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         arguments.append("--allow-root")

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -33,6 +34,27 @@ def test_rank_then_export(tmp_path, map_path, capsys):
     assert cli.main(["rank", str(map_path), "-o", str(tmp_path / "run"), "--size", "64", "--quiet"]) == 0
 
 
+def test_maps_of_one_name_are_called_by_their_folders_too(tmp_path):
+    for seed, folder in enumerate(("tile-1", "tile-2")):
+        (tmp_path / folder).mkdir()
+        noisy_sky(seed=seed).write(tmp_path / folder / "image.fits")
+    maps = [str(tmp_path / folder / "image.fits") for folder in ("tile-1", "tile-2")]
+    assert cli.main(["rank", *maps, "-o", str(tmp_path / "run"), "--size", "64", "--quiet"]) == 0
+    assert list(rw.Run.open(tmp_path / "run").frames.maps) == ["tile-1-image", "tile-2-image"]
+
+
+def test_review_of_a_run_that_cannot_be_written_says_what_to_do(tmp_path, map_path, capsys, monkeypatch):
+    cli.main(["rank", str(map_path), "-o", str(tmp_path / "run"), "--size", "64", "--quiet"])
+
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "write_text", refused)
+    assert cli.main(["review", str(tmp_path / "run")]) == 1
+    said = capsys.readouterr().err
+    assert "Permission denied" in said and f"rw.Review({str(tmp_path / 'run')!r})" in said
+
+
 def test_find_writes_a_table_and_regions(tmp_path, map_path, capsys):
     for name in ("x.csv", "x.parquet", "x.reg"):
         assert cli.main(["find", str(map_path), "--set", "seed=6", "-o", str(tmp_path / name)]) == 0
@@ -50,7 +72,6 @@ def test_find_writes_a_table_and_regions(tmp_path, map_path, capsys):
         (["rank", "{map}", "-o", "{map}"], "is a file"),
         (["rank", "{map}", "-o", "run", "--size", "0"], "size"),
         (["rank", "{map}", "-o", "run", "--step", "-3"], "step"),
-        (["rank", "{map}", "{other}", "-o", "run"], "field"),
         (["export", "nowhere", "-o", "x.csv"], "no run folder"),
         (["review", "nowhere"], "no run folder"),
         (["find", "{map}", "--finder", "eye", "-o", "x.csv"], "choose one of"),
@@ -60,9 +81,7 @@ def test_find_writes_a_table_and_regions(tmp_path, map_path, capsys):
     ],
 )
 def test_a_failure_is_one_line_and_a_code(tmp_path, map_path, arguments, message):
-    (tmp_path / "other").mkdir()
-    other = noisy_sky(seed=8).write(tmp_path / "other" / map_path.name)
-    command = [part.replace("{map}", str(map_path)).replace("{other}", str(other)) for part in arguments]
+    command = [part.replace("{map}", str(map_path)) for part in arguments]
     done = subprocess.run(
         [sys.executable, "-m", "radiowidgets.cli", *command],
         capture_output=True,
