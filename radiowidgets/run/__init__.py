@@ -968,7 +968,7 @@ class Run:
         """Return what was remembered for this annotator: the ``view`` of Review, and whose ``session`` is the order."""
         try:
             memory = json.loads(self._memory.read_text("utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             memory = None
         memory = memory if isinstance(memory, dict) else {}
         view, session = memory.get("view"), memory.get("session")

@@ -9,6 +9,7 @@ import math
 import re
 import resource
 import signal
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -323,13 +324,17 @@ def read_schema(path: Path) -> None:
 def read_model_card(path: Path) -> None:
     (path.parent / "model.txt").write_text("tree")
     path.replace(path.parent / "card.json")
-    assert read_card(path.parent).classes
+    card = read_card(path.parent)
+    assert card.classes and card.inputs and isinstance(card.recipe, dict)
 
 
-def cards(folder: Path) -> list[bytes]:
-    (folder / "model.txt").write_text("tree")
-    card = Card("boosting", "m", ("A", "B"), ("x", "y"), data={"n": 5}, metrics={"f1": 0.9})
-    return [(write_card(folder, card) / "card.json").read_bytes()]
+def cards() -> list[bytes]:
+    card = Card(
+        "boosting", "m", ("A", "B"), ("x", "y"), data={"n": 5}, recipe={"trees": 9}, metrics={"f1": 0.9}
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "model.txt").write_text("tree")
+        return [(write_card(folder, card) / "card.json").read_bytes()]
 
 
 #: kind: (whole files, reader, errors that it may end with)
@@ -348,6 +353,7 @@ KINDS: dict[str, tuple[Callable[[], list[bytes]], Callable[[Path], None], type[E
     "features of sclassifier": (feature_tables, read_features_table, RadioWidgetsError),
     "data list of sclassifier": (data_lists, read_data_entries, RadioWidgetsError),
     "scores of Astronomaly": (anomaly_scores, read_scores, RadioWidgetsError),
+    "card of a model": (cards, read_model_card, RadioWidgetsError),
 }
 
 
