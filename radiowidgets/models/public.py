@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     import keras
 
+_MOST = 2**24  # numbers of one array; the largest of a ResNet-18 has 2.4 million
 _NORMAL = ("gamma", "beta", "moving_mean", "moving_variance")
 
 
@@ -85,6 +86,11 @@ def _read_arrays(path: Path) -> dict[tuple[str, str], np.ndarray]:
     def visit(name: str, item: Any) -> None:
         parts = name.split("/")
         if isinstance(item, h5py.Dataset) and len(parts) > 1 and "optimizer_weights" not in parts:
+            if item.size is None or item.size > _MOST or item.external or item.is_virtual:
+                raise DataError(
+                    f"{path} says that {name[:80]} has shape {item.shape}, or keeps it in another file; "
+                    "that is no ResNet-18. Fetch it again."
+                )
             held[parts[-2], parts[-1].split(":")[0]] = np.asarray(item, dtype=np.float32)
 
     try:

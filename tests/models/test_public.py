@@ -93,3 +93,20 @@ def test_other_files_are_refused(tmp_path, values):
         file["dense/dense/kernel:0"] = np.zeros((7, 7))
     with pytest.raises(DataError, match="lacks the kernel of layer conv1"):
         load_public_simclr(path)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"shape": (10**7, 10**5), "chunks": (1000, 1000)},  # 4 TB that take no room in the file
+        {"shape": (64,), "external": [("/etc/passwd", 0, 256)]},
+        {"shape": None},
+    ],
+    ids=["bomb", "elsewhere", "nothing"],
+)
+def test_an_array_that_is_none_of_a_network_is_not_read(tmp_path, how):
+    path = tmp_path / "bomb.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("conv1/conv1/kernel:0", dtype="f4", **how)
+    with pytest.raises(DataError, match="is no ResNet-18"):
+        load_public_simclr(path)
