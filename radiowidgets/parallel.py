@@ -7,12 +7,14 @@ chunks: two cores and a cluster give the same bytes.
 import functools
 import importlib.util
 import logging
+import math
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 from radiowidgets.errors import ClusterError, MissingExtraError, ParameterError
@@ -21,20 +23,33 @@ from radiowidgets.errors import ClusterError, MissingExtraError, ParameterError
 Progress = Callable[[int, int | None], None]
 
 _SHARE = threading.local()  # .cores: how many a task of a cluster may use
+_GROUP = Path("/sys/fs/cgroup")  # where Linux tells a container what it is granted
 _WAIT = 60  # seconds that a scheduler may take to answer
 
 
 def available_cores() -> int:
     """Return the number of cores that this process may use; a hub often grants fewer than there are.
 
-    In a task of a cluster it is 1: its workers are given as many tasks at a time as they have cores.
+    What the control group of a container grants counts too. In a task of a cluster it is 1: its workers are given as
+    many tasks at a time as they have cores.
     """
     share = getattr(_SHARE, "cores", None)
     if share is not None:
         return int(share)
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, math.ceil(min(_granted(), cores))))
+
+
+def _granted() -> float:
+    """Return the share of all cores, in cores, that a control group (version 2 or 1) grants; infinite without one."""
+    for files in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            quota, period = map(float, " ".join((_GROUP / name).read_text() for name in files).split())
+        except (OSError, ValueError):  # there is no such file, or it says max
+            continue
+        if quota > 0 and period > 0:
+            return quota / period
+    return math.inf
 
 
 def map_chunks(
@@ -116,14 +131,16 @@ def _report(results: Iterator[Any], total: int | None, progress: str | Progress 
         yield result
 
 
-def _windowed(submit: Callable[[Any], Any], chunks: Iterable[Any], window: int) -> Iterator[Any]:
-    """Keep `window` futures in flight and yield their results in order."""
+def _windowed(
+    submit: Callable[[Any], Any], chunks: Iterable[Any], window: Callable[[], int]
+) -> Iterator[Any]:
+    """Keep as many futures in flight as `window` says by then, and yield their results in order."""
     pending: deque[Any] = deque()
     try:
         for chunk in chunks:
             pending.append(submit(chunk))
             del chunk  # the future alone keeps it alive now
-            while len(pending) >= window:
+            while len(pending) >= window():
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
@@ -134,12 +151,14 @@ def _windowed(submit: Callable[[Any], Any], chunks: Iterable[Any], window: int) 
 
 def _on_threads(function: Callable[[Any], Any], chunks: Iterable[Any], threads: int) -> Iterator[Any]:
     with ThreadPoolExecutor(threads, thread_name_prefix="radiowidgets") as pool:
-        yield from _windowed(lambda chunk: pool.submit(function, chunk), chunks, threads + 1)
+        yield from _windowed(lambda chunk: pool.submit(function, chunk), chunks, lambda: threads + 1)
 
 
 def _on_cluster(function: Callable[[Any], Any], chunks: Iterable[Any], client: Any) -> Iterator[Any]:
     # pure=False: hashing the pixels of each chunk would cost more than it could save.
-    window = 2 * max(1, sum(client.nthreads().values()))
+    def window() -> int:  # workers may still be on their way when the first chunk is sent
+        return 2 * max(1, sum(client.nthreads().values()))
+
     task = functools.partial(_on_one_core, function)
     try:
         yield from _windowed(lambda chunk: client.submit(task, chunk, pure=False), chunks, window)

@@ -1,10 +1,12 @@
 """Chunks over threads or a cluster: order, laziness, errors, progress."""
 
+import os
 import threading
 import time
 
 import pytest
 
+from radiowidgets import parallel
 from radiowidgets.errors import ParameterError
 from radiowidgets.parallel import available_cores, map_chunks
 
@@ -129,6 +131,34 @@ def test_a_given_client_does_the_work_a_few_chunks_at_a_time():
     assert map_chunks(str, range(20), client=cluster) == [str(k) for k in range(20)]
     assert cluster.submitted == 20
     assert cluster.most == 6
+
+
+def test_workers_that_come_later_are_given_work_too():
+    cluster = _Cluster()
+    cluster.nthreads = lambda: {"tcp://one": 4} if cluster.submitted > 5 else {}
+    assert map_chunks(str, range(40), client=cluster) == [str(k) for k in range(40)]
+    assert cluster.most == 8
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.max": "5000 100000\n"}, 1),
+        ({"cpu.max": "max 100000\n"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
+        ({"cpu.max": ""}, 8),
+        ({}, 8),
+    ],
+)
+def test_a_container_has_the_cores_that_it_is_granted(tmp_path, monkeypatch, files, cores):
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(parallel, "_GROUP", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert parallel.available_cores() == cores
 
 
 def test_a_real_dask_cluster_gives_the_same():

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import yaml
 from skies import Moments, noisy_sky
 
 import radiowidgets as rw
@@ -309,6 +310,21 @@ def test_what_is_killed_at_the_very_end_is_finished(tmp_path, sky, small_chunks,
     build(run.path, sky)
     assert made(run.path) == before and (run.path / "run.yaml").read_text() == about
     assert not (run.path / "parts").exists()
+
+
+def test_what_another_version_left_half_done_is_begun_anew(tmp_path, sky, small_chunks):
+    run = build(tmp_path / "run", sky)
+    before, about = made(run.path), yaml.safe_load((run.path / "run.yaml").read_text())
+    for name in ("frames", "features", "scores"):
+        (run.path / f"{name}.parquet").unlink()
+    del about["ranking"]
+    about["versions"]["numpy"] = "1.0"
+    (run.path / "run.yaml").write_text(yaml.safe_dump(about))
+    (run.path / "parts").mkdir()
+    (run.path / "parts" / "features-000000000.parquet").write_bytes(b"columns of another version")
+    build(run.path, sky)
+    assert made(run.path) == before
+    assert yaml.safe_load((run.path / "run.yaml").read_text())["versions"]["numpy"] == np.__version__
 
 
 def test_a_full_disk_is_told_and_got_over(tmp_path, sky):

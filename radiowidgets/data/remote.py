@@ -43,8 +43,8 @@ _KEPT_LOCK = threading.Lock()
 
 
 def is_address(path: Any) -> bool:
-    """Return whether this is an address rather than the path of a file."""
-    return isinstance(path, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/?/", path) is not None
+    """Return whether this is an address rather than the path of a file, C:/ among them."""
+    return isinstance(path, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/?/", path) is not None
 
 
 def file_name(address: str) -> str:

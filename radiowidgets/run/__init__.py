@@ -233,6 +233,7 @@ class Run:
                     run._finish(run.scores)
             return run
         with building(run.path):
+            run._check_versions()
             found = measure(run.path, frames, encoder, client=client, progress=progress)
             frames.set_noise(*(found.noise[column].to_numpy() for column in found.noise))
             run._write_frames()
@@ -1177,6 +1178,12 @@ class Run:
         return f"<Run {self.name}: {len(self.frames)} frames of {', '.join(self.frames.maps) or 'images'}>"
 
     # ------------------------------------------------------------ building
+
+    def _check_versions(self) -> None:
+        """Begin anew what other versions have left half done: chunks of both would not fit together."""
+        if self.about.get("versions") != versions():
+            shutil.rmtree(self.path / "parts", ignore_errors=True)
+            self.about["versions"] = versions()
 
     def _write_frames(self) -> None:
         place = self.path / "frames.parquet"

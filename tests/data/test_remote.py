@@ -184,6 +184,11 @@ def test_what_is_no_plain_map_is_told(server, name, content, said):
         rw.SkyMap.open(f"{server.address}/{name}")
 
 
+def test_a_drive_is_no_protocol():
+    assert remote.is_address("s3://bucket/field.fits") and remote.is_address("https:/example.org/field.fits")
+    assert not remote.is_address("C:/maps/field.fits") and not remote.is_address("maps/field.fits")
+
+
 def test_addresses_that_cannot_be_read(monkeypatch):
     with pytest.raises(MapError, match="no address that can be read"):
         rw.SkyMap.open("gopher://example.org/field.fits")
