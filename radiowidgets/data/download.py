@@ -52,6 +52,7 @@ class ResumingDownloader:
         del pooch, check_only
         if urlsplit(url).scheme == "file":
             shutil.copyfile(url2pathname(urlsplit(url).path), output_file)
+            Path(output_file).chmod(0o644)  # pooch's drafts are their owner's alone
             return
         with self.part.open("ab") as file:
             _own(file, self.part)

@@ -372,6 +372,7 @@ def test_a_mirror_needs_no_source(server, tmp_path, monkeypatch, how):
         monkeypatch.setenv("RADIOWIDGETS_MIRROR", stick.as_uri() if how == "address" else str(stick))
     (path,) = data.fetch("set", manifest=manifest, mirror=mirror, progress=False)
     assert path.read_bytes() == CONTENT
+    assert path.stat().st_mode & 0o044 == 0o044  # a team shares the cache
     assert [asked for asked, _ in server.asked] == (["/mirror/set/file.bin"] if how == "http" else [])
 
 
