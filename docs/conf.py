@@ -1,7 +1,7 @@
 """The site: `make docs` writes it to build/site. Pages are read where they lie, where links between them hold too.
 
 Nothing is fetched, neither when the site is made nor when it is read. Notebooks are shown as they are stored, without
-outputs; with ``DOCS_EXECUTE=cache`` they are run first (minutes), and their pictures shown.
+outputs; with ``DOCS_EXECUTE=force`` they are run first (half an hour), and their pictures shown.
 """
 
 import os
@@ -13,6 +13,8 @@ from sphinx.addnodes import pending_xref
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # else TensorFlow tells of it, and of how it tells
 
 import radiowidgets  # noqa: E402
 
