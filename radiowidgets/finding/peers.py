@@ -107,7 +107,12 @@ def _sep(sky: SkyMap, mesh: int, options: dict[str, Any]) -> Found:
     if blank.all():
         raise MapError(f"map {sky.name} has no noise; there is nothing to find.")
     scaled -= level.back()
-    objects, labels = library.extract(scaled, err=noise, mask=blank, segmentation_map=True, **options)
+    try:
+        objects, labels = library.extract(scaled, err=noise, mask=blank, segmentation_map=True, **options)
+    except Exception as error:  # sep knows no other
+        raise MapError(
+            f"sep gives up on map {sky.name}: {' '.join(str(error).split()):.150}; give a higher thresh."
+        ) from error
     notes: list[str] = []
     rms = noise[objects["ypeak"], objects["xpeak"]]
     snr = objects["peak"] / rms
@@ -240,8 +245,10 @@ def _quiet() -> Iterator[None]:
 
 
 def _fitted(image: Any, sky: SkyMap) -> pd.DataFrame:
-    """Return the sources that PyBDSF made of its Gaussians."""
-    sources = getattr(image, "sources", [])
+    """Return the sources that PyBDSF made of its Gaussians; a fit may have lost its place."""
+    sources = [
+        source for source in getattr(image, "sources", []) if np.isfinite(source.posn_sky_centroid).all()
+    ]
 
     def column(name: str) -> NDArray[np.float64]:
         return np.array([getattr(source, name) for source in sources], np.float64)

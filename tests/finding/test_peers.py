@@ -46,8 +46,15 @@ def test_what_is_filled_with_one_value_holds_no_source(name):
     assert len(found) > 3 and (found.table["x"] > 390).all()
 
 
-def test_pybdsf_as_the_paper_runs_it(sky, capfd):
+def test_sep_says_where_its_threshold_is_too_low():
+    noise = np.random.default_rng(0).normal(size=(800, 800))
+    with pytest.raises(MapError, match=r"sep gives up on map noise.*give a higher thresh"):
+        find(rw.SkyMap.from_array(noise, name="noise"), "sep", thresh=-5.0)
+
+
+def test_pybdsf_as_the_paper_runs_it(capfd):
     pytest.importorskip("bdsf")
+    sky = rw.simulate("sdc1-b1-1000h", size=96, seed=3)  # it fits three sources a second
     found = find(sky, "pybdsf")
     truth = matching.truth_table(sky)
     row = matching.score_finder(found, truth, least=5).loc["all"]
@@ -62,7 +69,7 @@ def test_pybdsf_as_the_paper_runs_it(sky, capfd):
 
 def test_pybdsf_islands_of_a_constant_noise():
     pytest.importorskip("bdsf")
-    sky = rw.simulate("cosmic-web", size=200, seed=1)
+    sky = rw.simulate("cosmic-web", size=100, seed=1)
     low, high = (find(sky, "cosmodeep-islands", snr=snr) for snr in (1.5, 3.0))
     assert len(low) > len(high) > 0
     assert np.bincount(high.masks.ravel())[1:].min() >= 9
