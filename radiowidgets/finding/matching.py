@@ -380,7 +380,7 @@ def _scores(
     counts: _Counts, shape: tuple[int, int], level: float, rng: np.random.Generator
 ) -> dict[str, float]:
     """Return counts, completeness, reliability and F1, with intervals of a bootstrap over blocks of sky."""
-    side = max(BLOCK, max(shape) // 16)
+    side = _cell_side(shape)
     across = -(-shape[1] // side)
     number = across * -(-shape[0] // side)
 
@@ -708,7 +708,9 @@ def score_tiles(
         value = _tile_ratios(counts.sum(axis=0, keepdims=True))[0]
         each = _tile_ratios(counts)
         resampled = _tile_ratios(drawn @ units)
-    low, high = np.nanpercentile(resampled, [50 * (1 - level), 50 * (1 + level)], axis=0)
+    ends = [50 * (1 - level), 50 * (1 + level)]
+    known = [column[np.isfinite(column)] for column in resampled.T]
+    low, high = np.array([np.percentile(c, ends) if len(c) else (np.nan, np.nan) for c in known]).T
     spread = each.std(axis=0, ddof=1) if len(images) > 1 else np.full(3, np.nan)
     return pd.DataFrame({"value": value, "sd": spread, "low": low, "high": high}, index=["As", "Ws", "Wv"])
 
@@ -770,7 +772,7 @@ def agree(
     Exact pixels punish a finder that marks several pixels a source, as the paper says of its own.
     """
     shape = _shape(truth)
-    marks = [_image(predicted_pixels(found), shape) for found in (one, other)]
+    marks = [_inside(predicted_pixels(found), shape) for found in (one, other)]
     truth = truth[truth["flux_over_rms"] >= least].reset_index(drop=True)
     seen = []
     for found in (one, other):
@@ -778,38 +780,53 @@ def agree(
         hit[match_sources(found.table, truth, radius, factor)["truth"]] = True
         seen.append(hit)
     rng = np.random.default_rng(seed)
-    y, x = np.divmod(np.arange(shape[0] * shape[1]), shape[1])
+    marked = np.unique(np.concatenate(marks))
+    row, column = np.divmod(marked, shape[1])
+    by_pixel = _per_cell(np.isin(marked, marks[0]), np.isin(marked, marks[1]), row, column, shape)
+    by_pixel[:, 1, 1] = _cell_areas(shape) - by_pixel.sum(axis=(1, 2))  # what neither marks is not listed
     column, row = np.clip(np.rint(_places(truth)), 0, [shape[1] - 1, shape[0] - 1]).astype(np.int64).T
-    rows = {
-        "pixels": _kappa(marks[0].ravel(), marks[1].ravel(), x, y, shape, level, rng),
-        "sources": _kappa(seen[0], seen[1], column, row, shape, level, rng),
-    }
+    by_source = _per_cell(seen[0], seen[1], row, column, shape)
+    rows = {name: _kappa(per, level, rng) for name, per in (("pixels", by_pixel), ("sources", by_source))}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def _image(pixels: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.bool_]:
-    marked = np.zeros(shape, bool)
+def _inside(pixels: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.int64]:
+    """Number the pixels (n, 2) of a map row by row; those outside are left out."""
     column, row = pixels.astype(np.int64).T
     inside = (column >= 0) & (row >= 0) & (column < shape[1]) & (row < shape[0])
-    marked[row[inside], column[inside]] = True
-    return marked
+    return row[inside] * shape[1] + column[inside]
 
 
-def _kappa(
+def _cell_side(shape: tuple[int, int]) -> int:
+    """Return the side of the blocks of sky that are drawn anew: some 16 across the map."""
+    return max(BLOCK, max(shape) // 16)
+
+
+def _cell_areas(shape: tuple[int, int]) -> NDArray[np.int64]:
+    """Return the pixels of each block of sky, row by row."""
+    side = _cell_side(shape)
+    high, wide = (np.bincount(np.arange(length) // side) for length in shape)
+    return np.outer(high, wide).ravel()
+
+
+def _per_cell(
     one: NDArray[np.bool_],
     other: NDArray[np.bool_],
-    x: NDArray[Any],
     y: NDArray[Any],
+    x: NDArray[Any],
     shape: tuple[int, int],
-    level: float,
-    rng: np.random.Generator,
-) -> dict[str, float]:
-    """Return kappa of yes and no, with an interval from blocks of sky."""
-    side = max(BLOCK, max(shape) // 16)
+) -> NDArray[np.int64]:
+    """Count yes and no of two, (cells, 2, 2), in each block of sky."""
+    side = _cell_side(shape)
     across = -(-shape[1] // side)
     number = across * -(-shape[0] // side)
     cell = (y // side * across + x // side) * 4 + 2 * ~one + ~other
-    per = np.bincount(cell, minlength=4 * number).reshape(number, 2, 2)
+    return np.bincount(cell, minlength=4 * number).reshape(number, 2, 2)
+
+
+def _kappa(per: NDArray[np.int64], level: float, rng: np.random.Generator) -> dict[str, float]:
+    """Return kappa of the counts of `_per_cell`, with an interval from blocks of sky."""
+    number = len(per)
     drawn = rng.multinomial(number, np.full(number, 1 / number), RESAMPLED)
     total = per.sum(axis=0)
     values = np.array([kappa_of_counts(table) for table in np.einsum("bn,nij->bij", drawn, per)])

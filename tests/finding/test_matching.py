@@ -189,6 +189,9 @@ def test_tiles_follow_equation_2():
     assert (scores["sd"] == 0).all()
     one = matching.score_tiles(predicted[:1], actual[:1])
     assert (one["low"] < one["value"]).all() and (one["value"] < one["high"]).all() and one["sd"].isna().all()
+    empty = matching.score_tiles([np.zeros(9)], [np.zeros(9)])
+    assert empty.loc["Wv", ["value", "low", "high"]].tolist() == [1, 1, 1]
+    assert empty.loc[["As", "Ws"], ["value", "low", "high"]].isna().all(axis=None)
 
 
 def test_tiles_of_any_finder():
@@ -212,6 +215,18 @@ def test_kappa_between_finders():
     assert half.loc["pixels", "kappa"] == pytest.approx(0.5, abs=0.05)
     shifted = matching.agree(found_at(x[:100], y[:100]), found_at(x[:100] + 1, y[:100]), truth)
     assert shifted.loc["sources", "kappa"] > 0.9 and shifted.loc["pixels", "kappa"] < 0.1
+
+
+def test_kappa_of_pixels_is_that_of_whole_images():
+    rng = np.random.default_rng(9)
+    images = [rng.random(SHAPE) < share for share in (0.3, 0.4)]
+    images[1] |= images[0] & (rng.random(SHAPE) < 0.5)
+    found = [found_at(*np.nonzero(image)[::-1]) for image in images]
+    row = matching.agree(*found, truth_of([5], [5])).loc["pixels"]
+    one, other = (image.mean() for image in images)
+    chance = one * other + (1 - one) * (1 - other)
+    assert row["kappa"] == pytest.approx(((images[0] == images[1]).mean() - chance) / (1 - chance))
+    assert row["neither"] == (~images[0] & ~images[1]).sum() and row["low"] < row["kappa"] < row["high"]
 
 
 def test_truth_of_a_mock_and_of_a_catalogue():
