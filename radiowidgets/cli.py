@@ -193,7 +193,8 @@ def _add_find(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         help="find the sources of a map",
         description="Find the sources of a map and write a table of them, one row each: name (IAU), x, y (pixels from "
         "0), ra, dec (degrees), flux (Jy), peak, score (larger is surer), kind, and what else the finder tells.",
-        epilog="examples of --set: seed=4 (islands), thresh=3 (sep), thresh_pix=4 (pybdsf)",
+        epilog="examples of --set: seed=4 (islands), thresh=3 (sep), thresh_pix=4 (pybdsf), snr=2 (pinpoint); "
+        "folder=NET, where a network of yours was saved (convosource, cosmodeep, web-pixels, maskrcnn)",
     )
     finding.add_argument("map", metavar="MAP.fits", help="the map")
     finding.add_argument(

@@ -16,6 +16,7 @@ from scipy import ndimage
 from radiowidgets.errors import ParameterError, check_one_of
 from radiowidgets.finding import networks
 from radiowidgets.finding.finders import Found, source_table
+from radiowidgets.finding.matching import beam_response
 from radiowidgets.models.backend import keras, layers
 from radiowidgets.models.cards import Card, save_network
 
@@ -35,6 +36,7 @@ LENIENCY = 3.0  # pixels, section 3
 EXTENDED = ("SS-AGN", "FS-AGN")
 AUGMENTATIONS = ("none", "extended", "all")
 BATCH, PATIENCE, RATE, RHO, TRAINED = 128, 5, 1.0, 0.99, 0.8  # section 2.1
+_TOGETHER = 32  # blocks that go through a trained network at once: its layers take 1 MB each
 
 
 def convosource_network(size: int | None = BLOCK, *, seed: int = 0) -> keras.Model:
@@ -76,15 +78,16 @@ def corrected(sky: SkyMap, attenuation: ArrayLike | None = None) -> SkyMap:
     ----------
     sky : SkyMap
     attenuation : (ny, nx) array, optional
-        Response of the primary beam, 0 to 1; default: that of a mock map's truth, else none.
+        Response of the primary beam, 0 to 1; default: that of a mock map's truth, else of `sky.primary_beam`; a map
+        without either is returned as it is.
     """
     from radiowidgets.data.maps import SkyMap
 
     truth = getattr(sky, "truth", None)
     if attenuation is None:
-        attenuation = None if truth is None else truth.attenuation
-    if attenuation is None:
-        return sky
+        if truth is None and sky.primary_beam is None:
+            return sky
+        attenuation = _response(sky) if truth is None else truth.attenuation
     response = np.asarray(attenuation, np.float32)
     if response.shape != sky.shape:
         raise ParameterError(f"the primary beam is {response.shape}; give one value a pixel of {sky.shape}.")
@@ -102,6 +105,16 @@ def corrected(sky: SkyMap, attenuation: ArrayLike | None = None) -> SkyMap:
     if truth is not None:
         result.truth = truth  # type: ignore[attr-defined]
     return result
+
+
+def _response(sky: SkyMap) -> NDArray[np.float32]:
+    """Return the response of the map's primary beam at each pixel, some rows at a time."""
+    x, parts = np.arange(sky.shape[1]), []
+    for first in range(0, sky.shape[0], 64):
+        row, column = np.meshgrid(np.arange(first, min(first + 64, sky.shape[0])), x, indexing="ij")
+        response = beam_response(sky, *sky.pixel_to_sky(column.ravel(), row.ravel()))
+        parts.append(response.reshape(row.shape).astype(np.float32))
+    return np.concatenate(parts)
 
 
 def solution_map(shape: tuple[int, int], x: ArrayLike, y: ArrayLike) -> NDArray[np.uint8]:
@@ -270,7 +283,7 @@ def train_convosource(
         folder=folder,
         verbose=verbose,
     )
-    guess = network.predict(validation.images, batch_size=BATCH, verbose=0)
+    guess = network.predict(validation.images, batch_size=_TOGETHER, verbose=0)
     threshold, f1 = best_threshold(guess[..., 0], validation.solutions[..., 0])
     card = Card(
         "network",
@@ -346,7 +359,7 @@ class ConvoSource:
         """Return the reconstruction (ny, nx) of a map (ny, nx) in Jy/beam, block by block as it was trained."""
         image = network_input(pixels)
         blocks = cut_blocks(image, self.network.input_shape[1] or BLOCK)
-        guess = self.network.predict(blocks, batch_size=BATCH, verbose=0)
+        guess = self.network.predict(blocks, batch_size=_TOGETHER, verbose=0)
         return join_blocks(np.asarray(guess, np.float32), image.shape)
 
     def __call__(self, sky: SkyMap) -> Found:

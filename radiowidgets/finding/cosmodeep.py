@@ -473,6 +473,7 @@ class CosmoDeep:
         image = normalised(brightness, None if self.own_limits else (float(low), float(high)))
         tile = int(self.card.recipe["tile"])
         shares = _shares(self.network, cut_tiles(image, tile))
+        shares[~cut_tiles(np.isfinite(brightness), tile).any(axis=(1, 2, 3))] = 0  # nothing was seen there
         return shares.reshape(image.shape[0] // tile, image.shape[1] // tile)
 
     def _measure(self, brightness: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,9 @@ FINDERS = {
     "sep": "peers:sep",
     "pybdsf": "peers:pybdsf",
     "cosmodeep-islands": "peers:cosmodeep_islands",
+    "convosource": "convosource:load_convosource",
+    "cosmodeep": "cosmodeep:load_cosmodeep",
+    "web-pixels": "cosmodeep:load_web_pixels",
     "maskrcnn": "maskrcnn:maskrcnn",
 }
 
@@ -72,6 +76,11 @@ class Found:
         if missing:
             raise ParameterError(
                 f"the table of finder {self.name!r} has no column {missing[0]!r}; make it with source_table."
+            )
+        lost = ~np.isfinite(self.table[["x", "y"]].to_numpy(np.float64)).all(axis=1)
+        if lost.any():
+            raise ParameterError(
+                f"source {int(np.flatnonzero(lost)[0])} of finder {self.name!r} has no position; leave it out."
             )
         if self.masks is not None and "island" not in self.table:
             raise ParameterError(f"finder {self.name!r} gives masks but its table has no column 'island'.")
@@ -129,11 +138,11 @@ def source_table(sky: SkyMap, x: ArrayLike, y: ArrayLike, **columns: Any) -> pd.
 
 def _nearest(sky: SkyMap, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
     """Return the map's values at the nearest pixels, NaN outside."""
-    column, row = np.rint(x).astype(np.int64), np.rint(y).astype(np.int64)
+    column, row = np.rint(x), np.rint(y)
     inside = (column >= 0) & (row >= 0) & (column < sky.shape[1]) & (row < sky.shape[0])
     values = np.full(len(x), np.nan)
     if inside.any():
-        values[inside] = sky.pixels[row[inside], column[inside]]
+        values[inside] = sky.pixels[row[inside].astype(np.int64), column[inside].astype(np.int64)]
     return values
 
 
@@ -146,7 +155,7 @@ def find(sky: SkyMap, finder: str | Finder = "islands", **options: Any) -> Found
     finder : str or callable
         One of `FINDERS`, or a callable that takes a map and returns a `Found`.
     **options
-        Settings of a finder that is given by name.
+        Settings of a finder that is given by name; of a network that you trained: `folder`, where it was saved.
 
     Returns
     -------
@@ -155,7 +164,7 @@ def find(sky: SkyMap, finder: str | Finder = "islands", **options: Any) -> Found
     Raises
     ------
     ParameterError
-        If no finder has that name, or the callable returns something else.
+        If no finder has that name or it takes no such option, or the callable returns something else.
     MissingExtraError
         If the finder needs a package that is not installed.
 
@@ -185,10 +194,15 @@ def make_finder(name: str, **options: Any) -> Finder:
     Raises
     ------
     ParameterError
-        If no finder has that name.
+        If no finder has that name, or it takes no such option.
     MissingExtraError
         If it needs a package that is not installed.
     """
     check_one_of("finder", name, FINDERS)
-    module, maker = FINDERS[name].split(":")
-    return getattr(importlib.import_module(f"radiowidgets.finding.{module}"), maker)(**options)
+    module, function = FINDERS[name].split(":")
+    maker = getattr(importlib.import_module(f"radiowidgets.finding.{module}"), function)
+    try:
+        inspect.signature(maker).bind(**options)
+    except TypeError as error:
+        raise ParameterError(f"finder {name}: {error}; see help({maker.__module__}.{function}).") from error
+    return maker(**options)

@@ -89,6 +89,10 @@ def test_maps_are_corrected_for_the_primary_beam():
     assert flat.truth is sky.truth and flat.beam == sky.beam
     with pytest.raises(ParameterError, match="one value a pixel"):
         corrected(sky, np.ones((3, 3)))
+    real = rw.SkyMap.from_array(sky.pixels, name="real", wcs=sky.wcs, beam=sky.beam, unit=sky.unit)
+    assert corrected(real) is real
+    real.primary_beam = rw.SkyMap.from_array(sky.truth.attenuation, name="beam", wcs=sky.wcs)
+    np.testing.assert_allclose(corrected(real).pixels, flat.pixels, rtol=1e-4)
 
 
 def test_augmentation_turns_and_flips_the_blocks_that_it_is_for():
@@ -169,8 +173,11 @@ def test_a_folder_keeps_the_network(trained, tmp_path):
     trained.save(tmp_path / "net")
     again = load_convosource(tmp_path / "net")
     sky, _ = points(5, 100, 5)
+    assert len(find(sky, "convosource", folder=tmp_path / "net")) == len(find(sky, trained)) > 2
     np.testing.assert_array_equal(again.probability(sky.pixels), trained.probability(sky.pixels))
     assert again.threshold == trained.threshold and again.card.recipe["snr"] == 5
+    with pytest.raises(ParameterError, match="convosource: missing a required argument: 'folder'"):
+        find(sky, "convosource")
     other = ConvoSource(trained.network, Card("network", "x", ("a",), ("b",), recipe={"finder": "other"}))
     with pytest.raises(DataError, match="no convosource"):
         load_convosource(other.save(tmp_path / "other"))

@@ -135,6 +135,9 @@ def test_it_is_a_finder(trained):
     assert len(found) == found.masks.max() and found.table["kind"].eq("DIFFUSE").all()
     inside = found.masks[np.rint(found.table["y"]).astype(int), np.rint(found.table["x"]).astype(int)]
     assert (inside > 0).mean() > 0.7  # the middle of a ring of tiles is none of them
+    noisy[40:80, 60:200] = np.nan
+    blank = find(rw.SkyMap.from_array(noisy, name="web", unit="Jy / arcsec2"), trained)
+    assert not blank.masks[40:80, 60:200].any() and blank.masks.any()
     nothing = find(rw.SkyMap.from_array(np.full((40, 40), -1e-7), name="e", unit="Jy / arcsec2"), trained)
     assert len(nothing) == 0
 
@@ -143,6 +146,8 @@ def test_a_folder_keeps_the_network(trained, tmp_path):
     trained.save(tmp_path / "net")
     noisy, _ = blobs(23)
     np.testing.assert_array_equal(load_cosmodeep(tmp_path / "net").shares(noisy), trained.shares(noisy))
+    sky = rw.SkyMap.from_array(noisy, name="web", unit="Jy / arcsec2")
+    assert len(find(sky, "cosmodeep", folder=tmp_path / "net")) == len(find(sky, trained)) > 2
     quick = load_cosmodeep(tmp_path / "net", dtype="mixed_bfloat16").shares(noisy)
     np.testing.assert_allclose(quick, trained.shares(noisy), atol=0.1)
     other = CosmoDeep(trained.network, Card("network", "x", ("a",), ("b",), recipe={"finder": "other"}))

@@ -49,6 +49,8 @@ def test_what_is_wrong_is_said():
         Found(pd.DataFrame({"x": [1.0], "y": [1.0]}), "mine")
     with pytest.raises(ParameterError, match="no column 'island'"):
         Found(source_table(sky, [1], [1]), masks=np.zeros(sky.shape, np.int32))
+    with pytest.raises(ParameterError, match="source 1 of finder 'mine' has no position"):
+        Found(source_table(sky, [1, np.nan], [1, 2]), "mine")
     with pytest.raises(ParameterError, match="2 patches for 1"):
         Found(source_table(sky, [1], [1]), patches=[(0, 0, np.ones((1, 1), bool))] * 2)
     with pytest.raises(ParameterError, match="must return a Found"):
@@ -57,3 +59,5 @@ def test_what_is_wrong_is_said():
         find(sky, nothing, seed=3)
     with pytest.raises(ParameterError, match="choose one of 'islands'"):
         find(sky, "aegean")
+    with pytest.raises(ParameterError, match=r"cosmodeep-islands: got an unexpected.*'thresh'.*see help"):
+        find(sky, "cosmodeep-islands", thresh=3)
