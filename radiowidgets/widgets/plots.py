@@ -12,6 +12,7 @@ import ipywidgets
 import numpy as np
 import pandas as pd
 import traitlets
+from IPython import get_ipython
 
 from radiowidgets.data.frames import FrameSet
 from radiowidgets.data.maps import SkyMap
@@ -42,7 +43,8 @@ def extension() -> None:
         raise MissingExtraError(
             "Plots need HoloViews, Panel and Bokeh; install them with: pip install 'radiowidgets[plots]'."
         ) from error
-    pn.extension("ipywidgets", inline=True)
+    if get_ipython() is not None:  # a script has no page that needs it
+        pn.extension("ipywidgets", inline=True)
     hv.extension("bokeh", inline=True, logo=False)
     _loaded = True
 
