@@ -85,11 +85,13 @@ def decode_boxes(
 def box_iou(first: Any, second: Any) -> Any:
     """Return intersection over union of all pairs, (..., n, m) of (..., n, 4) and (..., m, 4); 0 of empty boxes."""
     first, second = ops.expand_dims(first, -2), ops.expand_dims(second, -3)
-    low = ops.maximum(first[..., :2], second[..., :2])
-    high = ops.minimum(first[..., 2:], second[..., 2:])
-    overlap = ops.prod(ops.maximum(high - low, 0.0), -1)
-    union = _area(first) + _area(second) - overlap
-    return overlap / ops.maximum(union, 1e-6)
+
+    def shared(low: int) -> Any:
+        high = ops.minimum(first[..., low + 2], second[..., low + 2])
+        return ops.maximum(high - ops.maximum(first[..., low], second[..., low]), 0.0)
+
+    overlap = shared(0) * shared(1)
+    return overlap / ops.maximum(_area(first) + _area(second) - overlap, 1e-6)
 
 
 def match_boxes(iou: Any, high: float, low: float, *, rescue: bool = False) -> tuple[Any, Any]:
@@ -140,7 +142,9 @@ def suppress(boxes: Any, scores: Any, threshold: float) -> Any:
     return keep
 
 
-def draw_sample(kind: Any, lots: Any, positive: int, total: int) -> tuple[Any, Any, Any]:
+def draw_sample(
+    kind: Any, lots: Any, positive: int, total: int, share: int | None = None
+) -> tuple[Any, Any, Any]:
     """Draw candidates to learn from by lot, up to `positive` that took an object, the rest from the background.
 
     Parameters
@@ -149,6 +153,9 @@ def draw_sample(kind: Any, lots: Any, positive: int, total: int) -> tuple[Any, A
         Of `match_boxes`.
     lots : (n, candidates)
         Random numbers from 0 to 1; the largest are drawn.
+    share
+        At most so many of the background for each that took an object, which counts as 4 at least. Default: as many
+        as there is room for.
 
     Returns
     -------
@@ -161,8 +168,12 @@ def draw_sample(kind: Any, lots: Any, positive: int, total: int) -> tuple[Any, A
     """
     first, one = ops.top_k(ops.where(kind == 1, lots + 1, 0.0), positive)
     second, other = ops.top_k(ops.where(kind == 0, lots + 1, 0.0), total - positive)
-    takes = ops.concatenate([first > 0, ops.zeros_like(second > 0)], -1)
-    return ops.concatenate([one, other], -1), takes, ops.concatenate([first > 0, second > 0], -1)
+    took, rest = first > 0, second > 0
+    if share is not None:
+        most = share * ops.maximum(ops.sum(ops.cast(took, "int32"), -1, keepdims=True), 4)
+        rest = rest & (ops.arange(total - positive, dtype="int32") < most)
+    takes = ops.concatenate([took, ops.zeros_like(rest)], -1)
+    return ops.concatenate([one, other], -1), takes, ops.concatenate([took, rest], -1)
 
 
 def pick(values: Any, index: Any) -> Any:
@@ -233,27 +244,19 @@ def roi_align(
     -------
     array (n, r, out, out, c)
     """
-    rows = [int(part.shape[1]) for part in levels]
-    columns = [int(part.shape[2]) for part in levels]
-    begins = np.cumsum([0, *(h * w for h, w in zip(rows[:-1], columns[:-1], strict=True))])
-    channels = levels[0].shape[-1]
-    flat = ops.concatenate(
-        [ops.reshape(part, (-1, math.prod(part.shape[1:3]), channels)) for part in levels], 1
-    )
-
-    def of_level(values: Any, kind: str) -> Any:
-        return ops.take(ops.convert_to_tensor(np.asarray(values), kind), level)[..., None]
-
-    stride = of_level(strides, "float32")
-    return _read(
-        flat,
-        boxes / stride,
-        of_level(begins, "int32"),
-        of_level(rows, "int32"),
-        of_level(columns, "int32"),
-        out,
-        samples,
-    )
+    count = boxes.shape[1]
+    total: Any = 0.0
+    for place, (part, stride) in enumerate(zip(levels, strides, strict=True)):
+        _, height, width, channels = part.shape
+        own = ops.cast(level == place, "float32")[..., None, None]
+        up, across = _shares(boxes / stride, height, width, out, samples)
+        rows = ops.matmul(
+            ops.reshape(up * own, (-1, count * out, height)),
+            ops.reshape(part, (-1, height, width * channels)),
+        )
+        rows = ops.reshape(rows, (-1, count, out, width, channels))
+        total = total + ops.matmul(across[:, :, None], rows)
+    return total
 
 
 def align_masks(masks: Any, which: Any, boxes: Any, out: int) -> Any:
@@ -266,48 +269,29 @@ def align_masks(masks: Any, which: Any, boxes: Any, out: int) -> Any:
         The object that each box is of.
     boxes : (n, r, 4)
     """
-    _, count, height, width = masks.shape
-    flat = ops.reshape(ops.cast(masks, "float32"), (-1, count * height * width, 1))
-    begin = ops.cast(which, "int32")[..., None] * (height * width)
-    full = ops.ones_like(begin)
-    return _read(flat, boxes, begin, full * height, full * width, out, 1)[..., 0]
+    _, _, height, width = masks.shape
+    up, across = _shares(boxes, height, width, out, 1)
+    own = ops.cast(pick(masks, which), "float32")
+    return ops.matmul(ops.matmul(up, own), ops.swapaxes(across, -1, -2))
 
 
 # ------------------------------------------------------------------------------------
 
 
-def _read(flat: Any, boxes: Any, begin: Any, rows: Any, columns: Any, out: int, samples: int) -> Any:
-    """Read boxes (n, r, 4), in cells, off maps laid out one after another in (n, cells, c); see `roi_align`."""
-    points = out * samples
-    share = ops.convert_to_tensor((np.arange(points) + 0.5) / points, "float32")
-    x = boxes[..., 0:1] + share * (boxes[..., 2:3] - boxes[..., 0:1]) - 0.5
-    y = boxes[..., 1:2] + share * (boxes[..., 3:4] - boxes[..., 1:2]) - 0.5
-    x0, x1, right = _neighbours(x, columns)
-    y0, y1, below = _neighbours(y, rows)
-    _, count, _ = boxes.shape
-    _, cells, channels = flat.shape
-    image = ops.reshape(ops.arange(ops.shape(flat)[0], dtype="int32") * cells, (-1, 1, 1, 1))
-    flat = ops.reshape(flat, (-1, channels))
+def _shares(boxes: Any, height: int, width: int, out: int, samples: int) -> tuple[Any, Any]:
+    """Return what each row and each column weighs in the cells of boxes (n, r, 4): (n, r, out, height or width).
 
-    def corner(row: Any, column: Any) -> Any:
-        index = image + begin[..., None] + row[..., :, None] * columns[..., None] + column[..., None, :]
-        return ops.take(flat, index, axis=0)
+    Bilinear reading takes a mean over rows, then one over columns. Products of matrices, most of whose entries are 0,
+    are several times faster than reading pixel by pixel, above all back through the network.
+    """
+    points = ops.convert_to_tensor((np.arange(out * samples) + 0.5) / (out * samples), "float32")
 
-    right, below = right[..., None, :, None], below[..., :, None, None]
-    top = corner(y0, x0) * (1 - right) + corner(y0, x1) * right
-    bottom = corner(y1, x0) * (1 - right) + corner(y1, x1) * right
-    values = top * (1 - below) + bottom * below
-    if samples == 1:
-        return values
-    return ops.mean(ops.reshape(values, (-1, count, out, samples, out, samples, channels)), (3, 5))
+    def along(low: Any, high: Any, length: int) -> Any:
+        place = ops.clip(low + points * (high - low) - 0.5, 0.0, length - 1.0)
+        share = ops.maximum(1 - ops.abs(place[..., None] - ops.arange(length, dtype="float32")), 0.0)
+        return ops.mean(ops.reshape(share, (-1, boxes.shape[1], out, samples, length)), 3)
 
-
-def _neighbours(place: Any, length: Any) -> tuple[Any, Any, Any]:
-    """Return the cells on both sides of places (n, r, points) in a row of cells, and the share of the second."""
-    place = ops.clip(place, 0.0, ops.cast(length - 1, "float32"))
-    first = ops.floor(place)
-    number = ops.cast(first, "int32")
-    return number, ops.minimum(number + 1, length - 1), place - first
+    return along(boxes[..., 1:2], boxes[..., 3:4], height), along(boxes[..., 0:1], boxes[..., 2:3], width)
 
 
 def _centred(boxes: Any) -> tuple[Any, Any, Any, Any]:

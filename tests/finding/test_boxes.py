@@ -104,6 +104,21 @@ def test_suppression_keeps_what_the_greedy_loop_keeps():
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("share", [None, 1, 3])
+def test_samples_hold_so_much_background_for_each_object(share):
+    rng = np.random.default_rng(6)
+    kind = np.zeros((3, 60), np.int32)
+    kind[0, 5:45], kind[1, 50:56], kind[2, ::2] = 1, 1, -1
+    lots = rng.random((3, 60), np.float32)
+    index, takes, drawn = (np.asarray(part) for part in blocks.draw_sample(kind, lots, 8, 32, share))
+    for k in range(3):
+        objects = sorted(np.flatnonzero(kind[k] == 1), key=lambda j: -lots[k, j])[:8]
+        most = 24 if share is None else min(24, share * max(4, len(objects)))
+        rest = sorted(np.flatnonzero(kind[k] == 0), key=lambda j: -lots[k, j])[:most]
+        assert index[k][drawn[k]].tolist() == [*objects, *rest]
+        assert takes[k].sum() == len(objects) and not takes[k, 8:].any()
+
+
 def bilinear(image, x, y):
     height, width = image.shape
     x, y = min(max(x, 0), width - 1), min(max(y, 0), height - 1)

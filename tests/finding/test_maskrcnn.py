@@ -29,7 +29,7 @@ TINY = network.InstanceRecipe(
     batch_size=4,
     steps=8,
     warmup=2,
-    proposals=16,
+    proposals=32,
     objects=4,
     rate=4e-3,
 )
@@ -102,7 +102,7 @@ def reference(x, said, anchors):
         there = [k for k in range(x["kinds"].shape[1]) if x["kinds"][n, k]]
         iou = np.array([[iou_of(anchor, x["boxes"][n, k]) for k in there] for anchor in anchors])
         best = (iou == iou.max(0)) & (iou > 0)
-        takes = (iou.max(1) >= 0.7) | best.any(1)
+        takes = (iou.max(1) >= 0.5) | best.any(1)
         lots = x["lots"][n, : len(anchors)]
         drawn = sorted(np.flatnonzero(takes), key=lambda k: -lots[k])[:32]
         drawn += sorted(np.flatnonzero(~takes & (iou.max(1) < 0.3)), key=lambda k: -lots[k])[:96]
