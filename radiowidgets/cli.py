@@ -345,7 +345,6 @@ def rank_maps(options: argparse.Namespace) -> None:
     processes = options.processes
     if processes is None and options.scheduler is None and len(frames) >= LARGE and can_cluster():
         processes = available_cores()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow tells of itself helps nobody here
     with workers(processes, options.scheduler) as client:
         run = Run.build(
             options.output,
@@ -522,6 +521,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = build_parser().parse_args(arguments)
     warnings.showwarning = _one_line
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow tells of itself helps nobody here
     try:
         options.call(options)
     except BrokenPipeError:
