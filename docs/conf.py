@@ -53,7 +53,7 @@ html_sourcelink_suffix = ""
 html_show_sourcelink = False
 html_additional_pages = {"index": "redirect.html"}
 templates_path = ["templates"]
-html_sidebars = {"docs/*": []}  # a page without pages below it
+html_sidebars = {"docs/*": [], "CHANGELOG": []}  # pages without pages below them
 html_theme_options = {
     "navbar_align": "left",
     "show_prev_next": True,

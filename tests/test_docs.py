@@ -1,10 +1,12 @@
 """The pages of docs/ keep their word: names, fields and code are those of the package."""
 
+import ast
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -38,6 +40,23 @@ def test_reference_has_every_public_name_once():
         )
     ]
     assert sorted(found) == sorted(rw._HOMES)
+
+
+def test_reference_has_the_modules_that_lessons_and_howtos_import_by_name():
+    listed = set(
+        re.findall(
+            r"automodule:: radiowidgets\.([\w.]+)$", (DOCS / "api" / "modules.md").read_text(), re.MULTILINE
+        )
+    )
+    sources = [code for page in PAGES for _, code in CODE.findall(page.read_text(encoding="utf-8"))]
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        cells = nbformat.read(path, as_version=4).cells
+        sources += [cell.source for cell in cells if cell.cell_type == "code"]
+    for node in (node for source in sources for node in ast.walk(ast.parse(source))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("radiowidgets"):
+            module = node.module.partition(".")[2]
+            for name in (alias.name for alias in node.names):
+                assert {module, f"{module}.{name}".lstrip(".")} & listed, f"{node.module}.{name}"
 
 
 def test_fields_of_an_event_are_those_of_the_code():

@@ -1,4 +1,4 @@
-"""Make the pictures of README and docs from a mock sky in a real JupyterLab: `make pictures`.
+"""Make the pictures of README and docs from mock skies in a real JupyterLab: `make pictures` (minutes).
 
 Usage: python tools/pictures.py [NAME ...]
 """
@@ -6,6 +6,7 @@ Usage: python tools/pictures.py [NAME ...]
 import argparse
 import io
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -17,12 +18,14 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from browser.chromium import find_chromium
 from browser.conftest import FLAGS
-from browser.lab import LabServer, open_notebook, run_cell
-from PIL import Image
+from browser.lab import LabServer, cell, open_notebook, run_cell
+from PIL import Image, ImageChops
 from playwright.sync_api import Error, Locator, Page, expect, sync_playwright
 
 PICTURES = ROOT / "docs" / "pictures"
 WIDE, NARROW = {"width": 1440, "height": 1000}, {"width": 620, "height": 1000}
+TALL = {"width": 1440, "height": 1400}
+PATIENCE = 900.0  # seconds for a cell: compiling and training share the machine with others
 SKY = """
 import radiowidgets as rw
 from radiowidgets.data.simulate import mock_sky
@@ -39,6 +42,85 @@ MAP = """
 rw.extension()
 rw.show_map(sky, rw.cut_windows(sky, size=256), sky.truth.sources.nlargest(60, "flux"))
 """
+COMPANIONS = [
+    SKY,
+    """
+from radiowidgets.ranking.thresholds import group_frames
+rw.extension()
+frames = rw.cut_windows(sky, size=128)
+features = rw.frame_features(frames)
+run = rw.Run.create("runs/companions", frames, features=features, annotator="ada")
+groups = group_frames(sky.truth.frame_tags(frames))
+""",
+    "rw.ThresholdExplorer(run, groups)",
+    """
+explorer = rw.FeatureExplorer(features, labels=groups, x="log_peak_snr", y="complexity")
+explorer.select((run.order["rank"] <= 60).to_numpy())
+explorer
+""",
+    "rw.MapExplorer(run, height=620)",
+    """
+first = [str(name) for name in run.order["rank"].nsmallest(20).index]
+for begin, end, interest, tag in ((0, 4, 5, "PECULIAR"), (4, 9, 4, "RADIO-GALAXY"), (9, 20, 1, "EXTENDED")):
+    for name in first[begin:end]:
+        run.labels.record([name], interest=interest, add=[tag])
+run.report("report.html")
+""",
+]
+EXPLORER = [
+    """
+import radiowidgets as rw
+sky = rw.simulate("emu", size=1536, seed=5)
+frames = rw.cut_windows(sky, size=64, step=32)
+run = rw.Run.create("runs/explored", frames, rw.embed(frames), annotator="ada")
+run.projection("umap");
+""",
+    """
+explorer = rw.LatentExplorer(run, colour="score")
+explorer
+""",
+]
+RELABEL = [
+    """
+import numpy as np, radiowidgets as rw
+from radiowidgets.models import evaluate
+from radiowidgets.models.mockframes import mock_objects
+frames, truth = mock_objects(320, ("fr1", "fr2", "ring", "relic"), seed=8)
+rng = np.random.default_rng(8)
+labels = truth.copy()
+labels[rng.choice(320, 32, replace=False)] = rng.choice(np.unique(truth), 32)
+z = rw.embed(frames)
+run = rw.Run.create("runs/relabelled", frames, z, annotator="ada")
+""",
+    "rw.Relabel.suspects(run, labels, evaluate.judge_labels(z, labels))",
+]
+OUTLINE = [
+    """
+import radiowidgets as rw
+from radiowidgets.finding.instances import SURVEYS, mock_instances
+test = mock_instances(40, seed=4, maps_each=1, surveys=SURVEYS[1:2])
+run = rw.Run.create("runs/outlined", rw.FrameSet.from_images(test.images), annotator="ada")
+outlines = test.outlines()
+of_all_kinds = sorted(outlines, key=lambda k: -len({found["class"] for found in outlines[k]}))
+""",
+    "rw.Outline(run, of_all_kinds[:10], start=outlines)",
+]
+CURVES = [
+    """
+import keras, numpy as np, radiowidgets as rw
+from radiowidgets.models.mockframes import mock_objects
+frames, truth = mock_objects(400, ("fr1", "fr2", "ring", "relic"), seed=8)
+x = np.asarray(rw.frame_features(frames).rank(pct=True))
+y = np.unique(truth, return_inverse=True)[1]
+keras.utils.set_random_seed(1)
+layers = [keras.layers.Dense(width, "relu") for width in (48, 48)]
+model = keras.Sequential([keras.Input(x.shape[1:]), *layers, keras.layers.Dense(4, "softmax")])
+model.compile(keras.optimizers.Adam(0.003), "sparse_categorical_crossentropy", metrics=["accuracy"])
+curves = rw.LiveCurves()
+curves
+""",
+    "model.fit(x, y, epochs=60, verbose=0, validation_split=0.3, callbacks=[curves.callback]);",
+]
 # No large view is open, or its middle shows pixels: a band may take its time.
 ARRIVED = """() => {
   const canvas = document.querySelector(".rw-large:not([hidden]) canvas");
@@ -49,20 +131,28 @@ ARRIVED = """() => {
   for (const pixel of pixels) counts.set(pixel, (counts.get(pixel) ?? 0) + 1);
   return Math.max(...counts.values()) < pixels.length / 2; // names and marks alone leave one colour to most
 }"""
-LARGE = 18  # place of the frame that is shown large
+LARGE = 2  # place of the frame that is shown large
 # (tags, rating) given to the first frames
-GIVEN = ["a1", "a0", "a0", "a0", "c1", "c0", "c1", "p5", "f3"]
+GIVEN = ["p5", "p4", "g3", "g3", "d2", "a0", "c0", "d2", "c0"]
 
 
-def keep(shown: Locator, name: str) -> None:
-    """Keep a part of the page as it looks once nothing moves any more, in 256 colours."""
+def keep(shown: Locator, name: str, trim: bool = False) -> None:
+    """Keep a part of the page once nothing moves any more, in 256 colours; `trim` cuts off empty margins."""
     page = shown.page
-    expect(page.locator(".rw-tile.rw-waiting:not([hidden])")).to_have_count(0)
+    expect(
+        page.locator(".rw-tile.rw-waiting:not([hidden]), .rw-saved:not([data-state=saved])")
+    ).to_have_count(0)
     page.wait_for_function(ARRIVED)
     page.wait_for_timeout(1500)
     place = PICTURES / f"{name}.png"
     picture = Image.open(io.BytesIO(shown.screenshot())).convert("RGB")
-    picture.quantize(palette=picture.quantize(256)).save(place, optimize=True)  # a given palette is dithered
+    if trim:
+        empty = Image.new("RGB", picture.size, picture.getpixel((picture.width - 1, picture.height - 1)))
+        left, top, right, low = ImageChops.difference(picture, empty).getbbox()
+        right, low = min(right + 8, picture.width), min(low + 8, picture.height)
+        picture = picture.crop((max(0, left - 8), max(0, top - 8), right, low))
+    palette = picture.quantize(256, Image.Quantize.FASTOCTREE)  # keeps rare colours, such as those of tags
+    picture.quantize(palette=palette).save(place, optimize=True)  # a given palette is dithered
     print(f"wrote {place.relative_to(ROOT)}, {place.stat().st_size / 1000:.0f} kB")
 
 
@@ -115,6 +205,7 @@ def themed(page: Page, theme: str) -> Iterator[None]:
 def review(root: Locator) -> None:
     """The gallery with its first frames rated and tagged."""
     press(root, "Home", *"".join(GIVEN), "Home")
+    expect(root).to_contain_text("moved up")
     keep(root, "review")
 
 
@@ -194,50 +285,109 @@ STEPS: dict[str, Callable[[Locator], None]] = {
 }
 
 
-def whole_map(page: Page, server: LabServer) -> None:
-    """Show a whole map and point at a source."""
-    open_notebook(page, server.write("map.ipynb", [SKY, MAP]))
-    run_cell(page, 0)
-    shown = run_cell(page, 1).locator(".jp-OutputArea-output").last
+def run_cells(page: Page, server: LabServer, name: str, cells: list[str]) -> Locator:
+    """Open a notebook of these cells, run them, and return what the last one shows."""
+    open_notebook(page, server.write(f"{name}.ipynb", cells))
+    for index in range(len(cells)):
+        last = run_cell(page, index, PATIENCE)
+    return last.locator(".jp-OutputArea-output").last
+
+
+def plotted(shown: Locator) -> Locator:
+    """Wait until Bokeh has drawn what is shown."""
+    shown.scroll_into_view_if_needed()
     expect(shown.locator("canvas").first).to_be_visible(timeout=60_000)
-    page.wait_for_timeout(3000)
+    shown.page.wait_for_timeout(3000)
+    return shown
+
+
+def whole_map(page: Page, server: LabServer) -> None:
+    """A whole map, and a source pointed at."""
+    shown = plotted(run_cells(page, server, "map", [SKY, MAP]))
     box = shown.locator(".bk-Figure canvas").first.bounding_box()
     if box:  # Bokeh lays what hears the pointer over its canvas
         page.mouse.move(box["x"] + box["width"] * 0.55, box["y"] + box["height"] * 0.45)
-    keep(shown, "map")
+    keep(shown, "map", trim=True)
+
+
+def companions(page: Page, server: LabServer) -> None:
+    """Threshold, features and map of one run, and its report."""
+    page.set_viewport_size(TALL)
+    run_cells(page, server, "companions", COMPANIONS)
+    for index, name in ((2, "threshold"), (3, "features"), (4, "map-explorer")):
+        keep(plotted(cell(page, index).locator(".jp-OutputArea-output").last), name, trim=True)
+    page.goto((server.root / "report.html").as_uri())
+    page.set_viewport_size({"width": 1000, "height": 1300})
+    keep(page.locator("html"), "report")
+    page.set_viewport_size(WIDE)
+
+
+def explorer(page: Page, server: LabServer) -> None:
+    """The latent space in a plane, coloured by score, with the first of the ranking selected."""
+    root = run_cells(page, server, "explorer", EXPLORER).locator(".rw-explorer[data-ready=true]")
+    root.locator(".rw-query").fill("rank <= 60")
+    root.locator(".rw-query").press("Enter")
+    expect(root).to_have_attribute("data-selected", "60", timeout=60_000)
+    keep(root, "explorer")
+
+
+def relabel(page: Page, server: LabServer) -> None:
+    """A label that may be wrong, beside what is suggested."""
+    root = run_cells(page, server, "relabel", RELABEL).locator(".rw-relabel[data-ready=true]")
+    expect(root.locator(".rw-question[data-painted]:not([data-painted=''])")).to_have_count(1)
+    keep(root, "relabel")
+
+
+def outline(page: Page, server: LabServer) -> None:
+    """The outlines of a frame, one of them chosen."""
+    root = run_cells(page, server, "outline", OUTLINE).locator(".rw-outline[data-ready=true]")
+    expect(root.locator(".rw-outline-picture[data-painted]:not([data-painted=''])")).to_have_count(1)
+    keep(root, "outline")
+
+
+def curves(page: Page, server: LabServer) -> None:
+    """Loss and accuracy of a training."""
+    run_cells(page, server, "curves", CURVES)
+    keep(cell(page, 0).locator(".rw-curves"), "curves")
+
+
+OTHERS: dict[str, Callable[[Page, LabServer], None]] = {
+    "map": whole_map,
+    **{other.__name__: other for other in (companions, explorer, relabel, outline, curves)},
+}
 
 
 def take(page: Page, server: LabServer, names: list[str]) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Yield the pictures that are asked for, and what makes each; the widget is shown before the first."""
+    """Yield the pictures that are asked for, and what makes each; the gallery is shown before the first of it."""
     root = page.locator(".rw-review[data-ready=true]")
     wanted = [name for name in STEPS if name in names]
     if wanted:
-        open_notebook(page, server.write("review.ipynb", [SKY, REVIEW]))
-        for index in (0, 1):
-            run_cell(page, index)
+        run_cells(page, server, "review", [SKY, REVIEW])
         root.wait_for()
     for name in wanted:
         yield name, lambda step=STEPS[name]: step(root)
-    if "map" in names:
-        yield "map", lambda: whole_map(page, server)
+    for name in [name for name in OTHERS if name in names]:
+        yield name, lambda step=OTHERS[name]: step(page, server)
+        server.stop_kernels()
 
 
 def main() -> int:
     """Take the pictures that are named, or all; say which could not be taken."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"of {', '.join(STEPS)}, map; all by default"
-    )
-    names = parser.parse_args().names or [*STEPS, "map"]
-    if unknown := set(names) - {*STEPS, "map"}:
+    known = [*STEPS, *OTHERS]
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}; all by default")
+    names = parser.parse_args().names or known
+    if unknown := set(names) - set(known):
         parser.error(f"there is no picture {', '.join(sorted(unknown))}")
     failed = 0
-    server = LabServer(Path(tempfile.mkdtemp(prefix="pictures-")))
+    folder = tempfile.mkdtemp(prefix="pictures-")
+    server = LabServer(Path(folder))
     try:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=find_chromium(), args=list(FLAGS))
             page = browser.new_context(base_url=server.url, viewport=WIDE).new_page()
-            page.set_default_timeout(20_000)
+            page.set_default_timeout(120_000)
+            expect.set_options(timeout=120_000)
             for name, step in take(page, server, names):
                 try:
                     step()
@@ -247,6 +397,7 @@ def main() -> int:
             browser.close()
     finally:
         server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
     return int(failed > 0)
 
 
