@@ -119,6 +119,7 @@ def finders_of(preset: str, options) -> dict[str, tuple]:
     like = preset if preset in LIKE else "any"
     for snr in SNRS:
         some[f"pinpoint {snr}"] = ("pinpoint", {"snr": snr, "like": like}, snr)
+        some[f"pinpoint best F1 {snr}"] = ("pinpoint", {"snr": snr, "like": like, "reliability": None}, snr)
         some[f"sep tuned {snr}"] = (tuned("sep", LOW["sep"], other, known, snr), {}, snr)
     for (name, snr), finder in convosources(preset, options).items():
         some[f"{name} {snr}"] = (finder, {}, snr)

@@ -49,7 +49,7 @@ CHECKS = {
     "sdc1-b2-1000h": ("b2", 0.08e-6),
 }
 RELIABILITIES, SPARE = (0.95, 0.9), 0.01
-STEPS = np.append(np.round(np.arange(0.3, 0.99, 0.02), 2), (0.99, 0.995))
+STEPS = np.append(np.round(np.arange(0.1, 0.99, 0.02), 2), (0.99, 0.995))
 
 
 def mock(seed: int) -> SkyMap:

@@ -257,9 +257,12 @@ def pinpoint(snr: float = 5, reliability: float | None = 0.95, like: str = "any"
     snr : {1, 2, 5}
         Which sources it shall find: those whose total flux density is above so many times the mean rms of the map.
     reliability : 0.95, 0.9 or None
-        Of what it finds on mock skies; None for the best F1 there.
+        Of what it finds on mock skies; None for the best F1 there. Most of the rest are real sources that are fainter
+        than asked for.
     like : str
-        The mock sky that the map is like, one of `LIKE`; 'any' for the threshold that has this reliability on all.
+        The maps of SKA Data Challenge 1 that it is like, one of `LIKE`; 'any' for the threshold that has this
+        reliability on all. The mock skies for them have the noise that is measured on the official maps, which is half
+        that of the presets of `simulate`: for a sky of a preset take 'any'.
 
     Raises
     ------
