@@ -164,6 +164,16 @@ def test_what_cannot_be_kept_in_a_run_that_is_read_only_is_told_once(shared, fra
     assert all(not text for kind, text in told if kind in ("saved", "why", "stacks"))
 
 
+def test_a_member_may_be_kept_from_removing_anothers_labels(shared, frames):
+    path = shared / "run"
+    assert as_user(ANA, [TEAM], work, path, frames) == ""
+    (file,) = (path / "labels").glob("*.jsonl")
+    (path / "labels").chmod(0o3775)  # chmod +t
+    assert as_user(BOB, [TEAM], work, path, frames) == ""
+    assert as_user(BOB, [TEAM], file.unlink).startswith("PermissionError")
+    assert LabelLog(path / "labels", annotator="reader").annotators == [f"user{ANA}", f"user{BOB}"]
+
+
 def test_members_export_into_one_folder(shared, frames):
     path = shared / "run"
     assert as_user(ANA, [TEAM], work, path, frames) == ""
