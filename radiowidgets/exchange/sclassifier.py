@@ -1,6 +1,7 @@
 """Files of the sclassifier family: data lists (JSON), tables of features, predictions and outliers (ASCII).
 
-Class ids are those of its tools; what this package calls RG is GALAXY there.
+Class ids are those of its tools, which count in several ways: `CLASS_IDS` of compact sources (what this package calls
+RG is GALAXY there), `MORPHOLOGY_IDS` of sclassifier-vit, `ANOMALY_IDS`. Functions take one of them as `ids`.
 """
 
 from __future__ import annotations
@@ -20,16 +21,20 @@ from radiowidgets.errors import CatalogueError, ParameterError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from radiowidgets.data.frames import FrameSet
 
 CLASS_IDS = {
     "UNKNOWN": 0, "STAR": 1, "GALAXY": 2, "PN": 3, "HII": 6, "PULSAR": 23, "YSO": 24, "QSO": 6000,
 }  # fmt: skip
+MORPHOLOGY_IDS = {
+    "BACKGROUND": 0, "RADIO-GALAXY": 1, "EXTENDED": 2, "DIFFUSE": 3, "DIFFUSE-LARGE": 4, "ARTEFACT": 5,
+}  # fmt: skip
+ANOMALY_IDS = {"ORDINARY": 0, "COMPLEX": 1, "PECULIAR": 2}
+_OTHER = re.compile(r"class-(-?\d{1,9})")
 _THEIRS = {"RG": "GALAXY", "": "UNKNOWN"}
 _OURS = {"GALAXY": "RG", "UNKNOWN": ""}
-_NOT_KNOWN = (-1, 0)
 _PREDICTED, _OUTLIER = ("id_pred", "prob"), ("is_outlier", "outlier_score")
 _LARGEST = 2**30  # bytes of a file
 _LISTED = 1000  # rows left out that are listed
@@ -51,28 +56,37 @@ class SclassifierTable(NotedTable):
     left_out: pd.DataFrame
 
 
-def class_id(label: str) -> int:
-    """Return the id of a class by its name here or there; 0 for no label.
+def class_id(label: str, ids: Mapping[str, int] = CLASS_IDS) -> int:
+    """Return the id of a class by its name here or there; for no label 0 or, where that is a class, -1.
 
     Raises
     ------
     ParameterError
         If sclassifier has no such class.
     """
-    name = _THEIRS.get(str(label), str(label))
-    if name not in CLASS_IDS:
-        raise ParameterError(f"sclassifier has no class {label!r:.40}; it knows {', '.join(CLASS_IDS)}.")
-    return CLASS_IDS[name]
+    name = _their_name(str(label), ids)
+    other = _OTHER.fullmatch(name)
+    if name in ids:
+        return ids[name]
+    if name == "" or other:
+        return int(other[1]) if other else -1
+    raise ParameterError(f"sclassifier has no class {label!r:.40}; it knows {', '.join(ids)}.")
 
 
-def class_name(number: int) -> str:
-    """Return the name here of a class id: '' for unknown ones (-1, 0), 'class-<id>' for those of others."""
-    if number in _NOT_KNOWN:
-        return ""
-    for name, known in CLASS_IDS.items():
+def class_name(number: int, ids: Mapping[str, int] = CLASS_IDS) -> str:
+    """Return the name here of a class id: '' for unknown ones (-1, UNKNOWN), 'class-<id>' for those of others."""
+    for name, known in ids.items():
         if known == number:
-            return _OURS.get(name, name)
-    return f"class-{number}"
+            return _our_name(name, ids)
+    return "" if number == -1 else f"class-{number}"
+
+
+def _their_name(label: str, ids: Mapping[str, int]) -> str:
+    return _THEIRS.get(label, label) if ids is CLASS_IDS else label
+
+
+def _our_name(label: str, ids: Mapping[str, int]) -> str:
+    return _OURS.get(label, label) if ids is CLASS_IDS else label
 
 
 # ------------------------------------------------------------------------------------
@@ -86,6 +100,7 @@ def write_features(
     *,
     predictions: pd.DataFrame | None = None,
     outliers: pd.DataFrame | None = None,
+    ids: Mapping[str, int] = CLASS_IDS,
 ) -> Path:
     """Write features as ``# sname z1 ... zN id``, with what is known of each source behind.
 
@@ -100,6 +115,8 @@ def write_features(
         Of a classifier: adds ``id_pred prob`` from its columns label and probability.
     outliers : DataFrame, optional
         Adds ``is_outlier outlier_score`` from columns of these names, or from unlike and distance.
+    ids : mapping of str to int
+        How classes are counted.
 
     Raises
     ------
@@ -111,12 +128,15 @@ def write_features(
     names = _bare([str(name) for name in table.index], "source")
     given = [""] * len(table) if labels is None else [_text(label) for label in labels]
     cells = [[repr(float(value)) for value in row] for row in table.to_numpy()]
-    ids = _same_length("labels", [class_id(label) for label in given], len(table))
+    numbers = _same_length("labels", [class_id(label, ids) for label in given], len(table))
     header = ["sname", *_bare(columns, "column"), "id"]
-    tails: list[list[Any]] = [ids]
+    tails: list[list[Any]] = [numbers]
     if predictions is not None:
         header += _PREDICTED
-        tails += [[class_id(label) for label in predictions["label"]], _floats(predictions["probability"])]
+        tails += [
+            [class_id(label, ids) for label in predictions["label"]],
+            _floats(predictions["probability"]),
+        ]
     if outliers is not None:
         flag, score = (
             name if name in outliers.columns else other
@@ -134,8 +154,8 @@ def write_features(
     return Path(path)
 
 
-def read_features(path: str | os.PathLike[str]) -> SclassifierTable:
-    """Read what `write_features` or sclassifier wrote.
+def read_features(path: str | os.PathLike[str], ids: Mapping[str, int] = CLASS_IDS) -> SclassifierTable:
+    """Read what `write_features` or sclassifier wrote, its classes counted as `ids` say.
 
     Returns
     -------
@@ -181,15 +201,15 @@ def read_features(path: str | os.PathLike[str]) -> SclassifierTable:
         except ValueError as error:
             bad.append((line, str(error)[:100]))
     table = SclassifierTable(pd.DataFrame(good, columns=header).set_index("sname"))
-    table = _named(table)
+    table = _named(table, ids)
     return _finish(table, bad, "line", notes)
 
 
-def _named(table: SclassifierTable) -> SclassifierTable:
+def _named(table: SclassifierTable, ids: Mapping[str, int]) -> SclassifierTable:
     """Turn ids into labels, and put what is no feature last."""
-    last: dict[str, Any] = {"label": [class_name(number) for number in table.pop("id")]}
+    last: dict[str, Any] = {"label": [class_name(number, ids) for number in table.pop("id")]}
     if "id_pred" in table:
-        last["predicted"] = [class_name(number) for number in table.pop("id_pred")]
+        last["predicted"] = [class_name(number, ids) for number in table.pop("id_pred")]
     if "prob" in table:
         last["probability"] = table.pop("prob")
     if "is_outlier" in table:
@@ -205,7 +225,9 @@ def _named(table: SclassifierTable) -> SclassifierTable:
 # data lists
 
 
-def write_data_list(path: str | os.PathLike[str], table: pd.DataFrame) -> Path:
+def write_data_list(
+    path: str | os.PathLike[str], table: pd.DataFrame, ids: Mapping[str, int] = CLASS_IDS
+) -> Path:
     """Write a data list.
 
     Parameters
@@ -215,6 +237,8 @@ def write_data_list(path: str | os.PathLike[str], table: pd.DataFrame) -> Path:
         Indexed by the sources' names, with the columns filepaths (a list of one path a band, as text) and label (a
         class or a list of them, '' where not known). A column feats (a list of numbers), is_outlier and
         outlier_score are written where there are.
+    ids : mapping of str to int
+        How classes are counted.
 
     Raises
     ------
@@ -228,10 +252,10 @@ def write_data_list(path: str | os.PathLike[str], table: pd.DataFrame) -> Path:
     for name, row in zip(table.index, table.to_dict("records"), strict=True):
         several = isinstance(row["label"], list | tuple)
         labels = [_text(label) for label in (row["label"] if several else [row["label"]])]
-        ids = [class_id(label) for label in labels]
-        theirs = [_THEIRS.get(label, label) for label in labels]
+        numbers = [class_id(label, ids) for label in labels]
+        theirs = [_their_name(label, ids) for label in labels]
         entry: dict[str, Any] = {"filepaths": [str(file) for file in row["filepaths"]], "sname": str(name)}
-        entry |= {"id": ids, "label": theirs} if several else {"id": ids[0], "label": theirs[0]}
+        entry |= {"id": numbers, "label": theirs} if several else {"id": numbers[0], "label": theirs[0]}
         if "feats" in row:
             entry["feats"] = [float(value) for value in row["feats"]]
         if "is_outlier" in row:
@@ -242,8 +266,8 @@ def write_data_list(path: str | os.PathLike[str], table: pd.DataFrame) -> Path:
     return Path(path)
 
 
-def read_data_list(path: str | os.PathLike[str]) -> SclassifierTable:
-    """Read a data list, also one with features or outliers.
+def read_data_list(path: str | os.PathLike[str], ids: Mapping[str, int] = CLASS_IDS) -> SclassifierTable:
+    """Read a data list, also one with features or outliers, its classes counted as `ids` say.
 
     Returns
     -------
@@ -268,20 +292,24 @@ def read_data_list(path: str | os.PathLike[str]) -> SclassifierTable:
     good, bad, differ = [], [], 0
     for k, entry in enumerate(entries, 1):
         try:
-            row, same = _entry(entry)
+            row, same = _entry(entry, ids)
         except (ValueError, TypeError, KeyError, OverflowError) as error:
             bad.append((k, f"no {error}" if isinstance(error, KeyError) else str(error)[:100]))
             continue
         good.append(row)
         differ += not same
-    notes = [f"{differ} labels are not those of their id; the id was taken."] if differ else []
+    notes = []
+    if differ:
+        notes.append(
+            f"{differ} labels are not those of their id; the id was taken. Is it counted by other ids?"
+        )
     table = SclassifierTable(
         good, columns=list(dict.fromkeys(["sname", *(key for row in good for key in row)]))
     )
     return _finish(SclassifierTable(table.set_index("sname")), bad, "entry", notes)
 
 
-def _entry(entry: Any) -> tuple[dict[str, Any], bool]:
+def _entry(entry: Any, ids: Mapping[str, int]) -> tuple[dict[str, Any], bool]:
     """Return the row of one entry, and whether its label is that of its id."""
     if not isinstance(entry, dict):
         raise TypeError(f"an entry is {type(entry).__name__}, not an object")
@@ -293,11 +321,11 @@ def _entry(entry: Any) -> tuple[dict[str, Any], bool]:
         raise TypeError("sname is no text")
     given = entry["ids"] if "ids" in entry else entry["id"]
     several = isinstance(given, list)
-    labels = [class_name(_whole(number)) for number in (given if several else [given])]
+    labels = [class_name(_whole(number), ids) for number in (given if several else [given])]
     said = entry.get("label")
     said = said if isinstance(said, list) else [said] * len(labels)
     same = all(
-        label.startswith("class-") or text is None or _OURS.get(str(text), str(text)) == label
+        label.startswith("class-") or text is None or _our_name(str(text), ids) == label
         for label, text in zip(labels, said, strict=False)
     )
     row: dict[str, Any] = {"sname": name, "filepaths": files, "label": labels if several else labels[0]}

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 import radiowidgets as rw
 from radiowidgets.errors import CatalogueError, ParameterError
 from radiowidgets.exchange.sclassifier import (
+    ANOMALY_IDS,
     CLASS_IDS,
+    MORPHOLOGY_IDS,
     class_id,
     class_name,
     read_cutouts,
@@ -30,6 +32,7 @@ NUMBERS = st.floats(width=64)
 def test_class_ids_are_theirs():
     assert class_id("HII") == 6 and class_id("RG") == 2 == class_id("GALAXY") and class_id("") == 0
     assert class_name(6000) == "QSO" and class_name(-1) == "" and class_name(77) == "class-77"
+    assert class_id("class-77") == 77, "what was read can be written again"
     for name, number in CLASS_IDS.items():
         assert class_id(class_name(number)) == number, name
     with pytest.raises(ParameterError, match="no class 'COMET'"):
@@ -84,6 +87,22 @@ def test_data_lists_come_back_as_they_were(tmp_path_factory, rows):
     for name in ("filepaths", "label", "feats"):
         assert again[name].tolist() == [row[name] for row in rows]
     assert again.notes == [] and again.left_out.empty
+
+
+@pytest.mark.parametrize("ids", [MORPHOLOGY_IDS, ANOMALY_IDS])
+def test_other_ways_to_count_classes_come_back_too(tmp_path, ids):
+    names = [*ids, "", "class-77"]
+    table = pd.DataFrame(
+        {"filepaths": [[]] * len(names), "label": names}, index=[f"s{k}" for k in range(len(names))]
+    )
+    write_data_list(tmp_path / "a.json", table, ids)
+    again = read_data_list(tmp_path / "a.json", ids)
+    assert again["label"].tolist() == names and again.notes == []
+    entries = json.loads((tmp_path / "a.json").read_text())["data"]
+    assert [entry["id"] for entry in entries] == [*ids.values(), -1, 77]
+    write_features(tmp_path / "a.dat", pd.DataFrame({"z": 0.5}, index=table.index), names, ids=ids)
+    assert read_features(tmp_path / "a.dat", ids)["label"].tolist() == names
+    assert "counted by other ids" in read_data_list(tmp_path / "a.json").notes[0]
 
 
 def test_bad_rows_are_counted_and_listed(tmp_path):
