@@ -108,6 +108,46 @@ def test_the_same_call_again_is_safe_and_what_is_unlike_is_flagged(field, trees,
     assert odd["unlike"][odd["label"] == "HII"].all() and not classes_of(found)["unlike"].all()
 
 
+def test_what_the_radio_does_not_show_comes_first_and_is_flagged(field, trees, tmp_path):
+    radio, others = field
+    sources = pd.DataFrame(rw.find_sources(radio))[["ra", "dec", "radius"]]
+    empty = sources.iloc[[0]].assign(dec=sources["dec"].mean() - 0.02, ra=sources["ra"].mean() + 0.012)
+    both = pd.concat([sources, empty], ignore_index=True)
+    with pytest.warns(UserWarning, match="1 of 10 sources do not show in the radio map"):
+        run = classify(radio, both, trees, tmp_path / "run", bands=others)
+    table = classes_of(run)
+    assert table["unlike"].tolist()[-1] and np.isinf(table["distance"]).tolist() == [False] * 9 + [True]
+    assert list(table["frame_id"]) == list(run.frames.frame_ids)
+    assert run.scores["rank"].tolist()[-1] == 1 and np.isfinite(run.scores["score"]).all()
+    blank = rw.SkyMap.from_array(np.full((SIDE, SIDE), np.nan, np.float32), wcs=radio.wcs, beam=radio.beam,
+                                 unit=radio.unit, name="blank")  # fmt: skip
+    nothing = classify(radio, sources, trees, tmp_path / "nothing", bands={"12um": blank})
+    assert classes_of(nothing)["unlike"].all(), "no band tells anything"
+
+
+def test_what_a_model_takes_and_nobody_gives_is_said(field, tmp_path):
+    radio, others = field
+    sources = pd.DataFrame(rw.find_sources(radio))[["ra", "dec", "radius"]]
+    rng = np.random.default_rng(1)
+    labels = np.repeat(["HII", "RG"], 60)
+    table = pd.DataFrame({"colour_12um": np.repeat([1.3, -0.3], 60) + rng.normal(0, 0.3, 120)})
+    table["alpha"] = np.repeat([-0.1, -0.8], 60) + rng.normal(0, 0.3, 120)
+    table.attrs |= {"width": 8.0, "shown": 3.0}
+    model = train_boosting(table, labels)
+    with pytest.warns(UserWarning, match="no column alpha"):
+        run = classify(radio, sources, model, tmp_path / "a", bands=others)
+    assert open_bands(run.path / "bands").sources.attrs["size"] == 8, "cut as its training data were"
+    with pytest.raises(ParameterError, match="'alpha' of the catalogue holds no numbers"):
+        classify(radio, sources.assign(alpha="steep"), model, tmp_path / "b", bands=others)
+    with pytest.raises(ParameterError, match="0 < shown <= width"):
+        classify(radio, sources, model, tmp_path / "c", bands=others, shown=9.0)
+    strange = train_boosting(table.rename(columns={"alpha": "weather"}), labels)
+    with pytest.raises(ParameterError, match="takes weather, which"):
+        classify(radio, sources, strange, tmp_path / "d", bands=others)
+    with pytest.warns(UserWarning, match="no frame"), pytest.raises(ParameterError, match="in arcsec"):
+        classify(radio, sources.assign(radius=300.0), model, tmp_path / "e", bands=others)
+
+
 def test_a_catalogue_without_radii_takes_those_of_the_islands(field, trees, tmp_path):
     radio, others = field
     sources = rw.find_sources(radio)[["ra", "dec"]].iloc[:4]
@@ -137,6 +177,15 @@ def test_polygons_of_ds9_are_sources_and_masks(field, trees, tmp_path):
     assert len(run) == 9
     features = pd.read_parquet(run.path / "compact_features.parquet")
     assert (features["pixels_radio"].between(40, 90)).all(), "16 x 16 arcsec in pixels of 2 arcsec"
+    # The same places in pixels of the map, which DS9 counts from 1.
+    lines = ["image"]
+    for y, x in PLACES:
+        corners = [(x - 3, y - 3), (x + 5, y - 3), (x + 5, y + 5), (x - 3, y + 5)]
+        lines.append("polygon(" + ",".join(str(value) for corner in corners for value in corner) + ")")
+    (tmp_path / "pixels.reg").write_text("\n".join(lines) + "\n")
+    run = classify(radio, tmp_path / "pixels.reg", trees, tmp_path / "pixels", bands=others)
+    again = pd.read_parquet(run.path / "compact_features.parquet")
+    assert len(run) == 9 and again["pixels_radio"].between(40, 90).all()
 
 
 def test_a_network_is_loaded_by_its_card(field, tmp_path):

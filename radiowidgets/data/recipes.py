@@ -208,7 +208,9 @@ def mask_sources(
     return np.where(grown | ~np.isfinite(array), array, np.float32(fill))
 
 
-def source_masks(images: ArrayLike, *, seed: float = 5.0, flood: float = 2.5) -> NDArray[np.bool_]:
+def source_masks(
+    images: ArrayLike, *, seed: float = 5.0, flood: float = 2.5, reach: float = math.inf
+) -> NDArray[np.bool_]:
     """Return the pixels of the source in the middle of each image: compact-sources sections 4.1 and 5.2.
 
     Parameters
@@ -218,6 +220,8 @@ def source_masks(images: ArrayLike, *, seed: float = 5.0, flood: float = 2.5) ->
     seed, flood : float
         An island's pixels lie above `flood` times the noise over the background, one of them above `seed`; both are
         found by clipping at 3 sigma. Of several islands the one nearest to the centre is taken.
+    reach : float
+        Pixels from the centre within which it must come, such as r_s.
 
     Returns
     -------
@@ -241,11 +245,17 @@ def source_masks(images: ArrayLike, *, seed: float = 5.0, flood: float = 2.5) ->
             labels, _ = find_islands(((image - background) / noise).astype(np.float32), seed, flood)
             y, x = np.nonzero(labels)
             if len(y):
-                nearest = np.argmin((y - middle[0]) ** 2 + (x - middle[1]) ** 2)
-                mask[:] = labels == labels[y[nearest], x[nearest]]
+                apart = (y - middle[0]) ** 2 + (x - middle[1]) ** 2
+                nearest = np.argmin(apart)
+                mask[:] = (labels == labels[y[nearest], x[nearest]]) & (apart[nearest] <= reach**2 + 1e-9)
 
     _over_blocks(work, stack)
     return out
+
+
+def source_reach(shape: Sequence[int], size: float | None) -> float:
+    """Return the radius in pixels of a source whose cutout is `size` radii wide; infinite where that is not known."""
+    return math.inf if size is None else max(1.5, min(shape[:2]) / float(size))
 
 
 def dilate(masks: ArrayLike, diameter: int = 21) -> NDArray[np.bool_]:

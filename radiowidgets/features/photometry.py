@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import njit
 
+from radiowidgets.data.recipes import source_reach
 from radiowidgets.data.sources import MAX_ROUNDS, SIGMA, clip_sorted
 from radiowidgets.errors import FrameError, ParameterError
 from radiowidgets.features.similarity import WINDOW, mean_ssim
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from radiowidgets.data.frames import FrameSet
+    from radiowidgets.data.maps import SkyMap
 
 #: The infrared bands in the order of Table 5; others follow in their own.
 TABLE_5 = ("12um", "22um", "3.4um", "4.6um", "8um", "70um")
@@ -74,8 +76,8 @@ def compact_features(
     In each band: background B and noise by 3 sigma clipping (median and standard deviation, five rounds at most);
     peaks, brightest of their 3 x 3 pixels and clear of the border; islands, 4-connected pixels above `flood` times
     the noise that hold a peak above `seed` times; flux F = sum F_i - N B over an island. The radio source is the
-    island nearest to the centre, or the mask; its counterpart in another band is the island that shares most pixels
-    with it.
+    island nearest to the centre, within r_s of it, or the mask; its counterpart in another band is the island that
+    shares most pixels with it.
 
     Parameters
     ----------
@@ -103,7 +105,8 @@ def compact_features(
         limit: that of a source of the radio source's shape whose peak is `seed` times the noise. Then flux_<band> in
         Jy (where limit, the upper limit), snr_radio (peak over noise) and pixels_radio. What was not observed is NaN,
         and so are colours and IoU where no radio source is found. `attrs` holds units, the paper's names of the
-        features, and `notes`: what could not be measured.
+        features, `notes`: what could not be measured, and width and shown, sides in r_s of the cutouts and of what
+        the SSIM saw.
 
     Raises
     ------
@@ -118,14 +121,14 @@ def compact_features(
     radio = bands.index(RADIO)
     values = np.empty((len(frames), len(_KINDS), len(bands)))
     source = np.empty((len(frames), 2))
+    size = getattr(frames.sources, "attrs", {}).get("size")
 
     def work(chunk: tuple[range, list[Any], list[Any]]) -> tuple[Any, ...]:
         part = np.empty((len(chunk[0]), len(_KINDS), len(bands)))
         own = np.empty((len(chunk[0]), 2))
         for k, (pixels, mask) in enumerate(zip(chunk[1], chunk[2], strict=True)):
-            _measure(
-                pixels, mask, radio, (float(seed), float(flood), float(inner), int(window)), part[k], own[k]
-            )
+            options = (float(seed), float(flood), float(inner), int(window), source_reach(pixels.shape, size))
+            _measure(pixels, mask, radio, options, part[k], own[k])
         return chunk[0], part, own
 
     for rows, part, own in map_chunks(
@@ -145,24 +148,30 @@ def compact_features(
     columns["pixels_radio"] = source[:, 1].astype(np.int32)
     table = pd.DataFrame(columns, index=pd.Index(frames.frame_ids, name="frame_id"))
     table.attrs.update(_describe(table, bands, frames))
+    if size is not None:
+        table.attrs |= {"width": float(size), "shown": inner * float(size)}
     return table
 
 
-def polygon_masks(path: str | os.PathLike[str], frames: FrameSet) -> list[NDArray[np.bool_] | None]:
+def polygon_masks(
+    path: str | os.PathLike[str], frames: FrameSet, sky: SkyMap | None = None
+) -> list[NDArray[np.bool_] | None]:
     """Return the pixels of each source inside the DS9 polygons (or circles, ellipses, boxes) of a file.
 
     Parameters
     ----------
     path : str or path
-        Regions on the sky; those in pixels of an unknown map are refused.
+        Regions on the sky, or in pixels (image) of `sky`.
     frames : FrameSet
         Of `cut_bands`.
+    sky : SkyMap, optional
+        The map whose pixels are meant.
 
     Returns
     -------
     list of (h, w) bool arrays or None
-        For `compact_features`: of the region that holds the source's position, or else touches its central pixels;
-        None where no region does.
+        For `compact_features`: of the nearest region that holds the source's position, or else of the nearest that
+        touches its central pixels; None where no region does.
 
     Raises
     ------
@@ -184,23 +193,32 @@ def polygon_masks(path: str | os.PathLike[str], frames: FrameSet) -> list[NDArra
         shapes = Regions.parse(Path(path).read_text(encoding="utf-8", errors="replace"), format="ds9")
     except (ValueError, OSError) as error:
         raise ParameterError(f"{path} cannot be read as DS9 regions: {error!s:.100}") from error
+    if sky is not None and sky.wcs is not None:
+        shapes = [shape if isinstance(shape, SkyRegion) else shape.to_sky(sky.wcs) for shape in shapes]
     shapes = [shape for shape in shapes if isinstance(shape, SkyRegion)]
     if not shapes:
         raise ParameterError(f"{path} holds no region on the sky; save it from DS9 in fk5, icrs or galactic.")
+    if not len(frames):
+        return []
     lon, lat = np.transpose([_middle(shape) for shape in shapes])
     centres = SkyCoord(lon * u.deg, lat * u.deg)
     places = SkyCoord(frames.sources["ra"].to_numpy() * u.deg, frames.sources["dec"].to_numpy() * u.deg)
-    nearest, separation, _ = places.match_to_catalog_sky(centres)
-    masks: list[NDArray[np.bool_] | None] = []
-    for k, (place, other) in enumerate(zip(places, np.atleast_1d(nearest), strict=True)):
+    reach = frames.width * scale
+    first, second, separation, _ = centres.search_around_sky(places, float(reach.max()) * u.arcsec)
+    apart = separation.to_value(u.arcsec)
+    masks: list[NDArray[np.bool_] | None] = [None] * len(frames)
+    for number in np.argsort(apart, kind="stable"):
+        k = int(first[number])
         side = int(frames.width[k])
-        mask = None
-        if separation[k].to_value(u.arcsec) < side * scale:
-            grid = tangent_grid(place.ra.deg, place.dec.deg, side, scale)
-            drawn = shapes[int(other)].to_pixel(grid).to_mask(mode="center").to_image((side, side))
-            mask = None if drawn is None else drawn > 0
-        middle = slice(side // 2 - 1, side // 2 + 2)
-        masks.append(mask if mask is not None and mask[middle, middle].any() else None)
+        middle = slice(max(0, side // 2 - 1), side // 2 + 2)
+        best = masks[k]
+        if apart[number] >= reach[k] or (best is not None and best[side // 2, side // 2]):
+            continue
+        grid = tangent_grid(places[k].ra.deg, places[k].dec.deg, side, scale)
+        drawn = shapes[int(second[number])].to_pixel(grid).to_mask(mode="center").to_image((side, side))
+        mask = None if drawn is None else drawn > 0
+        if mask is not None and (mask[side // 2, side // 2] or (best is None and mask[middle, middle].any())):
+            masks[k] = mask
     return masks
 
 
@@ -217,15 +235,17 @@ def detected_fractions(features: pd.DataFrame, labels: Any) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a class in order of appearance, then ALL; one column a band. Bands that a source was not observed
-        in do not count; NaN where none was.
+        One row a class in order of appearance, then ALL, also of sources without a label ('', None); one column a
+        band. Bands that a source was not observed in do not count; NaN where none was.
     """
     import pandas as pd
 
-    labels = np.asarray(labels)
+    labels = np.array(["" if pd.isna(label) else str(label) for label in np.asarray(labels, object)], object)
+    if len(labels) != len(features):
+        raise ParameterError(f"{len(features)} sources and {len(labels)} labels; give one each.")
     rows = {}
     columns = [name for name in features.columns if name.startswith("iou_")]
-    for name in [*dict.fromkeys(labels.tolist()), "ALL"]:
+    for name in [*dict.fromkeys(label for label in labels if label), "ALL"]:
         own = features.loc[labels == name if name != "ALL" else np.ones(len(features), bool), columns]
         rows[name] = [
             100 * float((values[np.isfinite(values)] > 0).mean()) if np.isfinite(values).any() else np.nan
@@ -242,7 +262,10 @@ def correlations(features: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     import pandas as pd
     from scipy.special import betainc
 
-    values = features.to_numpy(np.float64)
+    try:
+        values = features.to_numpy(np.float64, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"a column holds no numbers ({error!s:.80}); leave it out.") from error
     r = np.full((values.shape[1],) * 2, np.nan)
     p = r.copy()
     for i in range(values.shape[1]):
@@ -276,9 +299,9 @@ def _check(
         raise ParameterError(
             f"seed is {seed!r} and flood {flood!r}; give 0 < flood <= seed, as in 5 and 2.5."
         )
-    if not 0 < inner <= 1:
+    if not isinstance(inner, int | float) or not 0 < inner <= 1:
         raise ParameterError(f"inner is {inner!r}; give the share of the cutout's side, up to 1.")
-    if window < 3 or window % 2 == 0:
+    if not isinstance(window, int | np.integer) or window < 3 or window % 2 == 0:
         raise ParameterError(f"window is {window!r}; give an odd number of pixels, 3 or more (7).")
     if masks is not None and len(masks) != len(frames):
         raise ParameterError(f"{len(masks)} masks for {len(frames)} sources; give one each, or None.")
@@ -309,7 +332,7 @@ def _measure(
     pixels: NDArray[np.float32],
     mask: Any,
     radio: int,
-    options: tuple[float, float, float, int],
+    options: tuple[float, float, float, int, float],
     out: NDArray[np.float64],
     source: NDArray[np.float64],
 ) -> None:
@@ -348,7 +371,7 @@ def _describe(table: pd.DataFrame, bands: Sequence[str], frames: FrameSet) -> di
 
 @njit(nogil=True, cache=True)
 def _measure_source(images, ordered, valid, mask, masked, radio, options, out, source):
-    seed, flood, inner, window = options
+    seed, flood, inner, window, reach = options
     bands, height, width = images.shape
     out[:] = np.nan
     source[:] = np.nan, 0.0
@@ -361,7 +384,7 @@ def _measure_source(images, ordered, valid, mask, masked, radio, options, out, s
     labels = np.empty((height, width), np.int32)
     own = mask.copy()
     if not masked and noise[radio] > 0:
-        own = central_island(images[radio], background[radio], noise[radio], seed, flood)
+        own = central_island(images[radio], background[radio], noise[radio], seed, flood, reach)
     flux, peak, area = _sum_island(images[radio], background[radio], own)
     found = noise[radio] > 0 and area > 0 and flux > 0
     if found:
@@ -397,17 +420,22 @@ def _measure_source(images, ordered, valid, mask, masked, radio, options, out, s
 
 @njit(nogil=True, cache=True)
 def central_island(
-    image: NDArray[np.float32], background: float, noise: float, seed: float = SEED, flood: float = FLOOD
+    image: NDArray[np.float32],
+    background: float,
+    noise: float,
+    seed: float = SEED,
+    flood: float = FLOOD,
+    reach: float = np.inf,
 ) -> NDArray[np.bool_]:
     """Return the pixels of the island nearest to the centre: 4-connected above `flood`, with a peak above `seed`.
 
-    None of them where there is no such island; `background` and `noise` in the unit of the image.
+    None of them where there is no such island within `reach` pixels; `background` and `noise` in the unit of the image.
     """
     z = np.empty(image.shape, np.float32)
     labels = np.empty(image.shape, np.int32)
     _scale(image, background, noise, z)
     n = len(label_islands(z, labels, seed, flood))
-    chosen = _nearest(labels, _peaked(image, z, labels, n, seed))
+    chosen = _nearest(labels, _peaked(image, z, labels, n, seed), reach)
     return (labels == chosen) & (labels > 0)
 
 
@@ -437,11 +465,11 @@ def _peaked(image, z, labels, n, seed):
 
 
 @njit(nogil=True, cache=True)
-def _nearest(labels, allowed):
-    """Return the island nearest to the centre; 0 if there is none."""
+def _nearest(labels, allowed, reach):
+    """Return the island nearest to the centre; 0 if there is none within reach."""
     height, width = labels.shape
     best = 0
-    least = np.inf
+    least = reach**2 + 1e-9
     for y in range(height):
         for x in range(width):
             if labels[y, x] > 0 and allowed[labels[y, x]]:

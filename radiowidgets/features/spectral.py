@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from radiowidgets.data.recipes import source_reach
 from radiowidgets.data.sources import MAX_ROUNDS, SIGMA, clip_sorted
 from radiowidgets.errors import FrameError, ParameterError, check_one_of
 from radiowidgets.features.photometry import central_island
@@ -67,6 +68,8 @@ class TTPlot:
         """
         if not self.slope > 0:
             return math.nan, math.nan
+        if not (0 < low < math.inf and 0 < high < math.inf and low != high):
+            raise ParameterError(f"the frequencies are {low!r} and {high!r}; give two different ones.")
         octaves = abs(math.log(high / low))
         error = math.hypot(self.slope_error / self.slope, math.sqrt(2) * calibration) / octaves
         return math.log(self.slope) / math.log(high / low), error
@@ -94,6 +97,10 @@ def tt_plot(
         independent pixels, and larger by the scatter about the line where that is more than the noise.
     """
     x, y = (np.asarray(values, np.float64).ravel() for values in (low, high))
+    if len(x) != len(y):
+        raise ParameterError(
+            f"{len(x)} pixels at one frequency and {len(y)} at the other; give the same ones."
+        )
     both = np.isfinite(x) & np.isfinite(y)
     x, y = x[both], y[both]
     if not (low_rms > 0 and high_rms > 0 and beam_pixels > 0):
@@ -137,11 +144,11 @@ def spectral_indices(
     ----------
     frames : FrameSet
         Of `cut_bands`, which brings the maps to one grid and one beam.
-    frequencies : mapping of str to float
-        Hz of the two bands to compare, by their names.
+    frequencies : mapping of str to float or Quantity
+        Of the two bands to compare, by their names, in Hz; such as `SkyMap.frequency`.
     masks : sequence of (h, w) bool arrays, optional
         The pixels of each source; default: the island nearest to the centre in the noise-weighted sum of both bands,
-        so that neither decides alone which pixels count.
+        so that neither decides alone which pixels count; within r_s of the centre, as `compact_features`.
     seed, flood : float
         Of the island, in noise of that sum.
     calibration : float
@@ -160,13 +167,22 @@ def spectral_indices(
     """
     import pandas as pd
 
-    names = _bands(frames, frequencies)
+    hertz = {name: _hertz(value) for name, value in frequencies.items()}
+    names = _bands(frames, hertz)
+    if not 0 < flood <= seed < math.inf or not 0 <= calibration < math.inf:
+        raise ParameterError(
+            f"seed is {seed!r}, flood {flood!r}, calibration {calibration!r}; give 0 < flood <= seed and an error."
+        )
+    if masks is not None and len(masks) != len(frames):
+        raise ParameterError(f"{len(masks)} masks for {len(frames)} sources; give one each, or None.")
     beam = _beam_pixels(frames)
     channels = [list(frames.channels or ()).index(name) for name in names]
-    low, high = (float(frequencies[name]) for name in names)
+    low, high = (hertz[name] for name in names)
+
+    size = getattr(frames.sources, "attrs", {}).get("size")
 
     def work(chunk: list[tuple[Any, Any]]) -> list[tuple[float, ...]]:
-        plots = [_plot_source(pixels, mask, seed, flood, beam) for pixels, mask in chunk]
+        plots = [_plot_source(pixels, mask, seed, flood, beam, size) for pixels, mask in chunk]
         return [
             (*plot.index(low, high, calibration), plot.r, plot.points, plot.pixels, plot.chi2)
             for plot in plots
@@ -190,6 +206,13 @@ def spectral_indices(
     return table
 
 
+def _hertz(frequency: Any) -> float:
+    try:
+        return float(frequency.to_value("Hz") if hasattr(frequency, "to_value") else frequency)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"a frequency is {frequency!r:.60}; give Hz.") from error
+
+
 def _bands(frames: FrameSet, frequencies: Mapping[str, float]) -> list[str]:
     names = sorted(frequencies, key=lambda name: frequencies[name])
     known = list(frames.channels or ())
@@ -211,7 +234,9 @@ def _beam_pixels(frames: FrameSet) -> float:
     return float(max(1.0, _BEAM_FACTOR * beam[0] * beam[1] / scale**2))
 
 
-def _plot_source(pixels: NDArray[np.float32], mask: Any, seed: float, flood: float, beam: float) -> TTPlot:
+def _plot_source(
+    pixels: NDArray[np.float32], mask: Any, seed: float, flood: float, beam: float, size: float | None
+) -> TTPlot:
     """Return the T-T plot of (h, w, 2), lower frequency first; of no pixels where there is nothing to plot."""
     levels = []
     for k in range(2):
@@ -223,8 +248,11 @@ def _plot_source(pixels: NDArray[np.float32], mask: Any, seed: float, flood: flo
         return _NOTHING
     if mask is None:
         total = sum((pixels[..., k] - level) / rms for k, (level, rms) in enumerate(levels)) / math.sqrt(2)
-        mask = central_island(np.asarray(total, np.float32), 0.0, 1.0, float(seed), float(flood))
+        reach = source_reach(pixels.shape, size)
+        mask = central_island(np.asarray(total, np.float32), 0.0, 1.0, float(seed), float(flood), reach)
     mask = np.asarray(mask, bool)
+    if mask.shape != pixels.shape[:2]:
+        raise ParameterError(f"a mask has shape {mask.shape}; its cutout has {pixels.shape[:2]}.")
     if not mask.any():
         return _NOTHING
     return tt_plot(pixels[..., 0][mask], pixels[..., 1][mask], levels[0][1], levels[1][1], beam_pixels=beam)
@@ -282,12 +310,12 @@ def fit_spectrum(
     pandas.DataFrame
         Indexed by model: its parameters and their errors (<parameter>_error), chi2, dof, chi2_reduced (NaN where no
         degree of freedom is left) and aic = chi2 + 2 parameters, smallest for the model that the data ask for. Models
-        of more parameters than points are left out.
+        of more parameters than different frequencies are left out.
 
     Raises
     ------
     ParameterError
-        If fewer than two points are left, or a number makes no sense.
+        If fewer than two frequencies are left, or a number makes no sense.
     """
     import pandas as pd
 
@@ -298,14 +326,16 @@ def fit_spectrum(
         )
     known = np.isfinite(nu) & np.isfinite(flux) & np.isfinite(error)
     nu, flux, error = nu[known], flux[known], error[known]
-    if len(nu) < 2 or (nu <= 0).any() or (error <= 0).any() or not (flux > 0).any():
+    different = len(np.unique(nu))
+    if different < 2 or (nu <= 0).any() or (error <= 0).any() or not (flux > 0).any():
         raise ParameterError(
-            f"{len(nu)} points are left; give two or more, with frequencies and errors above 0, and flux."
+            f"{len(nu)} points are left, at {different} frequencies; give two frequencies or more, all of them and "
+            "errors above 0, and flux."
         )
     rows = {}
-    for name in models:
+    for name in [models] if isinstance(models, str) else models:
         check_one_of("model", name, MODELS)
-        if len(MODELS[name][1]) <= len(nu):
+        if len(MODELS[name][1]) <= different:
             rows[name] = _fit_model(name, nu, flux, error)
     return pd.DataFrame.from_dict(rows, orient="index")
 

@@ -22,6 +22,7 @@ from radiowidgets.models.cards import (
     Calibration,
     Card,
     Novelty,
+    plain_labels,
     prediction_table,
     read_card,
     write_card,
@@ -62,7 +63,7 @@ class Boosting:
 
     def scores(self, features: pd.DataFrame) -> NDArray[np.float64]:
         """Return (n, classes) scores of the trees, before calibration; each row adds up to 1."""
-        return _scores(self.booster, _values(features, self.card.inputs))
+        return _scores(self.booster, _values(features, self.card.inputs), len(self.card.classes))
 
     def predict(self, features: pd.DataFrame) -> pd.DataFrame:
         """Tell what sources are.
@@ -85,7 +86,7 @@ class Boosting:
             If a feature is missing as a column.
         """
         values = _values(features, self.card.inputs)
-        scores = _scores(self.booster, values)
+        scores = _scores(self.booster, values, len(self.card.classes))
         distance = None if self._novelty is None else self._novelty(values)
         limit = np.inf if self._novelty is None else self._novelty.limit
         return prediction_table(self.card, features.index, self._calibration(scores), distance, limit)
@@ -97,6 +98,8 @@ class Boosting:
         what the model expects of any source. Of two classes there is one column of scores, that of the second.
         """
         values = _values(features, self.card.inputs)
+        if not len(values):
+            raise ParameterError("there is no source; give one or more.")
         found = np.asarray(self.booster.predict(values, pred_contrib=True))
         return found.reshape(len(values), -1, len(self.card.inputs) + 1)
 
@@ -238,7 +241,8 @@ def train_boosting(
     name : str
         For the card.
     data : mapping, optional
-        What the data are, for the card: numbers and text.
+        What the data are, for the card: numbers and text. The sides of the cutouts, width and shown in r_s, are taken
+        over from `features.attrs`, so that `classify` cuts alike.
     threads : int
         0: as LightGBM likes it.
     seed : int
@@ -255,9 +259,13 @@ def train_boosting(
         If LightGBM is not installed.
     """
     lightgbm = _lightgbm()
-    labels = _plain_labels(labels, len(features))
+    labels = plain_labels(labels, len(features))
     names = _classes(labels, classes)
     inputs = [str(column) for column in features.columns]
+    if not inputs or len(set(inputs)) < len(inputs):
+        raise ParameterError(
+            f"the columns are {', '.join(inputs)[:80]!r}; give one or more, of different names."
+        )
     values = _values(features, inputs)
     train, valid = _rows(labels, names, train, valid, groups, seed)
     number = {name: k for k, name in enumerate(names)}
@@ -269,14 +277,17 @@ def train_boosting(
         lightgbm.Dataset(values[rows], truth[rows], free_raw_data=True, params={"verbose": -1})
         for rows in (train, valid)
     ]
-    booster = lightgbm.train(
-        settings,
-        sets[0],
-        num_boost_round=rounds,
-        valid_sets=[sets[1]],
-        callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False)],
-    )
-    scores = _scores(booster, values[valid])
+    try:
+        booster = lightgbm.train(
+            settings,
+            sets[0],
+            num_boost_round=rounds,
+            valid_sets=[sets[1]],
+            callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False)],
+        )
+    except lightgbm.basic.LightGBMError as error:
+        raise ParameterError(f"LightGBM cannot be trained with {chosen!r:.120}: {error!s:.120}") from error
+    scores = _scores(booster, values[valid], len(names))
     found = np.array(names, object)[np.argmax(scores, axis=1)]
     card = Card(
         "boosting",
@@ -284,6 +295,7 @@ def train_boosting(
         tuple(names),
         tuple(inputs),
         data={
+            **{key: features.attrs[key] for key in ("width", "shown") if key in features.attrs},
             **(data or {}),
             "train": len(train),
             "validation": len(valid),
@@ -335,6 +347,10 @@ def scan_parameters(
         )  # fmt: skip
         trees, f1 = model.card.recipe["trees"], model.card.metrics["validation_f1"]["ALL"]
         rows.append({**parameters, "trees": trees, "f1": f1})
+    if not rows:
+        raise ParameterError(
+            f"no combination of the grid is one: {dict(grid)!r:.120}; there are up to 2^max_depth leaves."
+        )
     table = pd.DataFrame(rows)
     order = ["f1", *[key for key in ("num_leaves", "max_depth") if key in grid]]
     return table.sort_values(order, ascending=[False] + [True] * (len(order) - 1), ignore_index=True)
@@ -370,7 +386,7 @@ def repeat_splits(
     predictions : DataFrame
         One row a tested source and split: split, row (position in `features`), label, predicted, probability.
     """
-    labels = _plain_labels(labels, len(features))
+    labels = plain_labels(labels, len(features))
     names = _classes(labels, classes)
 
     def answer(train: NDArray[Any], valid: NDArray[Any], tested: NDArray[Any], seed: int) -> pd.DataFrame:
@@ -424,7 +440,12 @@ def f1_in_bins(
     DataFrame
         One row a bin: low, high, share (of the sources, in per cent), F1 of each class and ALL.
     """
-    own = np.asarray(values, np.float64)[predictions["row"].to_numpy()]
+    values = np.asarray(values, np.float64)
+    if len(predictions) and predictions["row"].max() >= len(values):
+        raise ParameterError(
+            f"{len(values)} values, and row {predictions['row'].max()} was predicted; give one for each row."
+        )
+    own = values[predictions["row"].to_numpy()]
     rows = []
     for low, high in itertools.pairwise(edges):
         part = predictions[(own >= low) & (own < high)]
@@ -463,7 +484,9 @@ def _settings(classes: int, threads: int, seed: int) -> dict[str, Any]:
     }
 
 
-def _scores(booster: Any, values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _scores(booster: Any, values: NDArray[np.float64], classes: int) -> NDArray[np.float64]:
+    if not len(values):
+        return np.empty((0, classes))
     found = np.asarray(booster.predict(values), np.float64)
     return found if found.ndim == 2 else np.column_stack([1 - found, found])
 
@@ -480,14 +503,6 @@ def _values(features: pd.DataFrame, inputs: Sequence[str]) -> NDArray[np.float64
     except (TypeError, ValueError) as error:
         raise ParameterError(f"a feature is no number ({error!s:.80}); leave its column out.") from error
     return np.where(np.isfinite(values), values, np.nan)
-
-
-def _plain_labels(labels: ArrayLike, n: int) -> NDArray[Any]:
-    given = np.array(["" if pd.isna(label) else str(label) for label in np.asarray(labels, object)], object)
-    if len(given) != n:
-        raise ParameterError(f"{n} rows and {len(given)} labels; give one label a row.")
-    given[given == "UNKNOWN"] = ""
-    return given
 
 
 def _classes(labels: NDArray[Any], classes: Sequence[str] | None) -> list[str]:
@@ -515,7 +530,7 @@ def _rows(
         alike = None if groups is None else np.asarray(groups)[used]
         parts = make_folds(labels[used], alike, count=5, seed=seed)[0]
         return used[parts[0]], used[parts[1]]
-    first, second = (np.asarray(rows, np.int64) for rows in (train, valid))
+    first, second = (_places(rows, len(labels)) for rows in (train, valid))
     first, second = first[known[first]], second[known[second]]
     if len(np.intersect1d(first, second)) or not len(second):
         raise ParameterError(
@@ -525,6 +540,15 @@ def _rows(
     if lacking:
         raise ParameterError(f"no row to train on is {', '.join(lacking)}; leave the class out.")
     return first, second
+
+
+def _places(rows: ArrayLike | None, n: int) -> NDArray[np.int64]:
+    """Return rows as places, also those of a mask."""
+    found = np.asarray(rows)
+    found = np.flatnonzero(found) if found.dtype == bool and len(found) == n else found.astype(np.int64)
+    if len(found) and not 0 <= found.min() <= found.max() < n:
+        raise ParameterError(f"rows go from {found.min()} to {found.max()}, and there are {n}.")
+    return found
 
 
 def _counts(labels: NDArray[Any]) -> dict[str, int]:

@@ -370,12 +370,16 @@ class Novelty:
             means.append(mean)
             covariances.append(_covariance(own - mean, spread) + floor)
         novelty = cls(np.array(means), np.array(covariances), 1.0, share)
-        return dataclasses.replace(novelty, limit=float(np.quantile(novelty(held_out), 1 - share)))
+        distance = novelty(held_out)
+        distance = distance[np.isfinite(distance)]
+        return dataclasses.replace(
+            novelty, limit=float(np.quantile(distance, 1 - share)) if len(distance) else 0.0
+        )
 
     def __call__(self, inputs: ArrayLike) -> NDArray[np.float64]:
-        """Return (n,) distances of (n, d) inputs: about 1 where all is usual, 0 where all inputs are missing."""
+        """Return (n,) distances of (n, d) inputs: about 1 where all is usual, infinite where all are missing."""
         inputs = np.asarray(inputs, np.float64)
-        distance = np.zeros(len(inputs))
+        distance = np.full(len(inputs), np.inf)
         known = np.isfinite(inputs)
         patterns, which = np.unique(known, axis=0, return_inverse=True)
         for number, pattern in enumerate(patterns):
@@ -441,6 +445,17 @@ def _covariance(steps: NDArray[np.float64], spread: NDArray[np.float64]) -> NDAr
     np.fill_diagonal(covariance, own)
     values, vectors = np.linalg.eigh(covariance)
     return np.asarray((vectors * np.maximum(values, 0)) @ vectors.T)
+
+
+def plain_labels(labels: ArrayLike, n: int) -> NDArray[Any]:
+    """Return n labels as text, '' where there is none: None, NaN, 'UNKNOWN'."""
+    import pandas as pd
+
+    given = np.array(["" if pd.isna(label) else str(label) for label in np.asarray(labels, object)], object)
+    if len(given) != n:
+        raise ParameterError(f"{n} rows and {len(given)} labels; give one label a row.")
+    given[given == "UNKNOWN"] = ""
+    return given
 
 
 def prediction_table(

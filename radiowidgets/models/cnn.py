@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from radiowidgets.data.recipes import channel_max_scale, mask_sources, source_masks
+from radiowidgets.data.recipes import channel_max_scale, mask_sources, source_masks, source_reach
 from radiowidgets.data.resampling import resize
 from radiowidgets.errors import DataError, ParameterError, check_one_of
 from radiowidgets.models.augment import pipeline
@@ -26,6 +26,7 @@ from radiowidgets.models.cards import (
     Card,
     Novelty,
     load_network_weights,
+    plain_labels,
     prediction_table,
     read_card,
     save_network,
@@ -165,11 +166,16 @@ def source_images(
 def radio_masks(
     frames: FrameSet, band: str = "radio", *, seed: float = 5.0, flood: float = 2.5
 ) -> list[NDArray[np.bool_]]:
-    """Return the pixels of the source in the middle of each frame, found in one band; see `recipes.source_masks`."""
+    """Return the pixels of the source in the middle of each frame, within r_s of it, found in one band.
+
+    See `recipes.source_masks`.
+    """
     channel = _channels(frames, [band])
+    size = getattr(frames.sources, "attrs", {}).get("size")
     out: list[Any] = [None] * len(frames)
     for rows in _alike(frames):
-        found = source_masks(frames.pixels(rows)[..., channel], seed=seed, flood=flood)
+        pixels = frames.pixels(rows)[..., channel[0]]
+        found = source_masks(pixels, seed=seed, flood=flood, reach=source_reach(pixels[0].shape, size))
         for row, mask in zip(rows, found, strict=True):
             out[row] = mask
     return out
@@ -320,7 +326,7 @@ def train_network(
     images : (n, size, size, bands)
         Of `source_images`.
     labels : (n,)
-        Names of classes; all of them have to be there.
+        Names of classes; all of them have to be there. Images without one ('', None, 'UNKNOWN') are left out.
     validation : (images, labels)
     recipe
         Or the name of a network, for all else as in the paper.
@@ -331,7 +337,8 @@ def train_network(
     callbacks
         Of Keras, such as `radiowidgets.LiveCurves().callback`.
     data
-        What is to be said of the training data in the card.
+        What is to be said of the training data in the card. `classify` cuts as its width and shown say, sides in r_s
+        of the cutouts and of what `source_images` showed of them; without these, 6 and 2.5.
     seed
         Of weights, augmentation and the order of images.
     verbose
@@ -424,7 +431,8 @@ def repeat_splits(
     f1, predictions : DataFrame
         See `evaluate.over_splits`.
     """
-    images, labels = np.asarray(images, np.float32), np.asarray(labels).astype(str)
+    images = np.asarray(images, np.float32)
+    labels = plain_labels(labels, len(images))
 
     def answer(train: NDArray[Any], valid: NDArray[Any], tested: NDArray[Any], seed: int) -> pd.DataFrame:
         place = None if folder is None else Path(folder) / f"split-{seed}"
@@ -434,7 +442,7 @@ def repeat_splits(
         )
         return network.predict(images[tested])
 
-    names = sorted(set(labels), key=_place) if classes is None else classes
+    names = sorted(set(labels) - {""}, key=_place) if classes is None else classes
     return over_splits(answer, labels, names, groups, test=test, count=count, seed=seed)
 
 
@@ -446,7 +454,10 @@ def _checked(
     channels: int | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], list[str]]:
     """Return images, the places of their labels among the classes, and these."""
-    images, labels = np.asarray(images, np.float32), np.asarray(labels).astype(str)
+    images = np.asarray(images, np.float32)
+    labels = plain_labels(labels, len(images))
+    if (labels == "").any():
+        images, labels = images[labels != ""], labels[labels != ""]
     known = sorted(set(labels), key=_place) if classes is None else classes
     wanted = (len(labels), size, size, channels or images.shape[-1])
     if images.shape != wanted:

@@ -92,6 +92,7 @@ def split_sources(
         If there is too little to share out.
     """
     labels = np.asarray(labels)
+    _check_lengths(len(labels), groups=groups, test=test)
     each = np.arange(len(labels)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     rng = np.random.default_rng(seed)
     held = np.zeros(len(labels), bool) if test is None else np.asarray(test, bool)
@@ -120,6 +121,12 @@ def split_sources(
             "to train, validate and test; give more, or smaller groups."
         )
     return found[0], found[1], found[2]
+
+
+def _check_lengths(n: int, **given: ArrayLike | None) -> None:
+    for name, values in given.items():
+        if values is not None and len(np.asarray(values)) != n:
+            raise ParameterError(f"{n} labels and {len(np.asarray(values))} {name}; give one each.")
 
 
 def over_splits(
@@ -155,6 +162,9 @@ def over_splits(
         One row a tested source and split: split, row (its place), label, predicted, probability.
     """
     labels = np.asarray(labels)
+    if count < 1:
+        raise ParameterError(f"count is {count!r}; give one split or more.")
+    _check_lengths(len(labels), groups=groups, test=test)
     used = np.flatnonzero(np.isin(labels, list(classes)))
     alike = None if groups is None else np.asarray(groups)[used]
     held = None if test is None else np.asarray(test, bool)[used]

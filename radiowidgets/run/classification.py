@@ -14,11 +14,12 @@ import pandas as pd
 
 from radiowidgets.data.bands import cut_bands
 from radiowidgets.data.catalogues import read_catalogue
-from radiowidgets.data.cutouts import cut_sources
+from radiowidgets.data.cutouts import cut_sources, numbers
 from radiowidgets.data.detection import find_sources
+from radiowidgets.data.headers import world_coordinates
 from radiowidgets.data.maps import SkyMap
 from radiowidgets.data.matches import as_radius, cross_match
-from radiowidgets.errors import ParameterError, RunError
+from radiowidgets.errors import ParameterError
 from radiowidgets.features.frames import frame_features
 from radiowidgets.labels.schema import RESERVED_KEYS, Schema, Tag
 from radiowidgets.models.cards import read_card
@@ -62,35 +63,39 @@ def classify(
     path: str | os.PathLike[str],
     *,
     bands: Mapping[str, SkyMap | str | os.PathLike[str]] | None = None,
-    width: float = WIDTH,
-    shown: float = SHOWN,
+    width: float | None = None,
+    shown: float | None = None,
     annotator: str | None = None,
     progress: bool = False,
 ) -> Run:
     """Tell what the sources of a map are, and make a run of them for review, the least familiar first.
 
-    Beside what every run holds, the folder has ``classes.csv``: name, position, label, probability, p_<CLASS> of each
-    class (calibrated, as the model's card says), distance from the training data (about 1 where all is usual) and
-    unlike, whether it is farther away than all but 1 % of held-out sources; ``compact_features.parquet``, where there
-    are several bands; and ``bands``, the cutouts, to be read by `open_bands`. Given again after it was stopped, it
-    goes on.
+    Beside what every run holds, the folder has ``classes.csv``: name, frame_id, position, label, probability,
+    p_<CLASS> of each class (calibrated, as the model's card says), distance from the training data (about 1 where all
+    is usual) and unlike, whether it is farther away than all but 1 % of held-out sources. A source that the radio map
+    does not show at the common resolution, or of which no band tells anything, is infinitely far away: what is said
+    of it rests on nothing. ``compact_features.parquet`` is there where there are several bands; ``bands`` holds the
+    cutouts, to be read by `open_bands`. Given again after it was stopped, it goes on.
 
     Parameters
     ----------
     sky : SkyMap or path
         The radio map.
     catalogue : DataFrame or path
-        Sources with ra and dec (degrees) and radius (arcsec), see `find_sources` and `read_catalogue`. Without a
-        radius it is that of the island of the map at that place; a source without one is left out. The polygons of
-        DS9 regions mask the sources. A column alpha is taken as the radio spectral index.
+        Sources with ra and dec (degrees), or x and y (pixels from 0), and radius (arcsec), see `find_sources` and
+        `read_catalogue`. Without a radius it is that of the island of the map at that place; a source without one is
+        left out. The polygons of DS9 regions, on the sky or in pixels of the map, mask the sources. A column alpha is
+        taken as the radio spectral index, see `spectral_indices`.
     model : Boosting, SourceNetwork or path
         Or the folder that it was saved to.
     path
         The run folder.
     bands : mapping of str to SkyMap or path, optional
         Infrared maps by the names that the model knows, such as '12um'. Trees take a missing band as missing.
-    width, shown : float
-        Side of the cutouts in source radii, and of the part that networks are shown; as they were trained.
+    width, shown : float, optional
+        Side of the cutouts in source radii, in which the noise is measured, and of the part that networks and the SSIM
+        see. They should be those of the training. Default: width and shown of the data of the model's card, which
+        trees take over from `compact_features`, else 6 and 2.5.
     annotator : str, optional
         See `Run.create`.
     progress : bool
@@ -105,34 +110,37 @@ def classify(
     Raises
     ------
     ParameterError
-        If the model needs bands that are not given, or no source is left.
+        If the model needs what is not given and cannot be measured, or no source is left.
     """
     model = load_model(model) if isinstance(model, str | os.PathLike) else model
     opened = {RADIO: _open(sky)} | {name: _open(other) for name, other in (bands or {}).items()}
     needed = _check_bands(model, opened)
     regions = catalogue if not isinstance(catalogue, pd.DataFrame) else None
     sources = catalogue if isinstance(catalogue, pd.DataFrame) else read_catalogue(catalogue)
-    sources = _with_radii(sources, opened[RADIO])
+    sources = _with_radii(_with_positions(sources, opened[RADIO]), opened[RADIO])
+    width, shown = _sides(model, width, shown)
     folder = Path(path)
     # What is being made ends in .part, which a run folder may hold before it is one.
     place = folder / CUTOUTS if (folder / CUTOUTS).is_dir() else folder / f"{CUTOUTS}.part"
     cutouts = cut_bands(opened, sources, place, size=width, progress="cutting" if progress else None)
-    table, features = _predict(model, needed, cutouts, _masks(regions, cutouts), shown / width)
     assert cutouts.sources is not None
     known = cutouts.sources.assign(diameter=2 * cutouts.sources["radius"])
     frames = cut_sources(opened[RADIO], known, factor=width / 2, extent="diameter")
     if len(frames) != len(cutouts):
-        raise RunError(
-            f"{len(cutouts)} cutouts and {len(frames)} frames of the map do not fit; report this, please."
+        raise ParameterError(
+            f"{len(cutouts) - len(frames)} of {len(cutouts)} sources are many times as wide as the map; is their "
+            "radius in arcsec? Leave them out."
         )
+    table, features = _predict(model, needed, cutouts, _masks(regions, cutouts, opened[RADIO]), shown / width)
     run = _make_run(folder, frames, table, model, annotator)
     if place.name.endswith(".part"):
         place.replace(folder / CUTOUTS)
     if features is not None:
         write_whole(folder / FEATURES, features.rename_axis("name").reset_index().to_parquet(index=False))
     written = table.rename_axis("name").reset_index()
-    written.insert(1, "ra", cutouts.ra)
-    written.insert(2, "dec", cutouts.dec)
+    written.insert(1, "frame_id", frames.frame_ids)
+    written.insert(2, "ra", cutouts.ra)
+    written.insert(3, "dec", cutouts.dec)
     write_whole(folder / CLASSES, written.to_csv(index=False).encode())
     sure = [f"{label} {share:.2f}" for label, share in zip(table["label"], table["probability"], strict=True)]
     said = [
@@ -170,23 +178,53 @@ def _check_bands(model: Any, opened: Mapping[str, SkyMap]) -> list[str]:
     return needed
 
 
+def _sides(model: Any, width: float | None, shown: float | None) -> tuple[float, float]:
+    """Return the sides of the cutouts and of what is shown, in source radii: those of the training, if it is known."""
+    told = model.card.data
+    wide, inner = (
+        default if value is None else value
+        for value, default in ((width, told.get("width", WIDTH)), (shown, told.get("shown", SHOWN)))
+    )
+    if not all(isinstance(value, int | float) for value in (wide, inner)) or not 0 < inner <= wide:
+        raise ParameterError(
+            f"the cutouts are {wide!r} source radii wide and {inner!r} of it are shown; give 0 < shown <= width."
+        )
+    return float(wide), float(inner)
+
+
+def _with_positions(sources: pd.DataFrame, sky: SkyMap) -> pd.DataFrame:
+    """Return sources with positions on the sky, where all are told in pixels of the map."""
+    if sky.wcs is None or not {"x", "y"} <= set(sources.columns):
+        return sources
+    if {"ra", "dec"} <= set(sources.columns) and np.isfinite(numbers(sources, "ra")).any():
+        return sources
+    ra, dec = world_coordinates(sky.wcs, numbers(sources, "x"), numbers(sources, "y"))
+    return sources.assign(ra=ra, dec=dec)
+
+
 def _with_radii(sources: pd.DataFrame, sky: SkyMap) -> pd.DataFrame:
     """Return sources with the radius of their islands, where they have none."""
+    radius = np.full(len(sources), np.nan)
     if "radius" in sources.columns:
+        radius[:] = numbers(sources, "radius")
+    without = np.flatnonzero(np.isnan(radius))
+    if not len(without):
         return sources
     found = find_sources(sky)
     reach = sky.beam if sky.beam is not None else 5 * (sky.pixel_scale or 1.0)
-    pairs = cross_match(sources, found, as_radius(reach)).sort_values("separation").drop_duplicates("a")
-    radius = np.full(len(sources), np.nan)
-    radius[pairs["a"].to_numpy()] = found["radius"].to_numpy()[pairs["b"].to_numpy()]
+    pairs = cross_match(sources.iloc[without], found, as_radius(reach))
+    pairs = pairs.sort_values("separation").drop_duplicates("a")
+    radius[without[pairs["a"].to_numpy()]] = found["radius"].to_numpy()[pairs["b"].to_numpy()]
     return sources.assign(radius=radius)
 
 
-def _masks(path: Any, cutouts: FrameSet) -> Any:
+def _masks(path: Any, cutouts: FrameSet, sky: SkyMap) -> Any:
     """Return the masks of DS9 polygons, None for other catalogues."""
     from radiowidgets.features.photometry import polygon_masks
 
-    return polygon_masks(path, cutouts) if path is not None and Path(path).suffix.lower() == ".reg" else None
+    if path is None or Path(path).suffix.lower() != ".reg":
+        return None
+    return polygon_masks(path, cutouts, sky)
 
 
 def _predict(
@@ -194,33 +232,73 @@ def _predict(
 ) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     """Return what the model says of each cutout, and the features where there are several bands."""
     features = None
+    assert cutouts.sources is not None
     if len(cutouts.channels or ()) > 1:
         from radiowidgets.features.photometry import compact_features
 
         features = compact_features(cutouts, masks, inner=inner)
-        if cutouts.sources is not None and ALPHA in cutouts.sources:
-            features[ALPHA] = cutouts.sources[ALPHA].to_numpy(float)
+        if ALPHA in cutouts.sources:
+            features[ALPHA] = numbers(cutouts.sources, ALPHA)
     if model.card.kind == "network":
         from radiowidgets.models.cnn import radio_masks, source_images
 
-        masks = radio_masks(cutouts) if masks is None else masks
-        images = source_images(cutouts, masks, size=model.size, inner=inner, bands=needed)
-        return model.predict(images, cutouts.frame_ids), features
-    assert features is not None
-    return model.predict(
-        features.reindex(columns=[*features, *(set(model.card.inputs) - set(features))])
-    ), features
+        given = [None] * len(cutouts) if masks is None else masks
+        if any(mask is None for mask in given):
+            found = radio_masks(cutouts)
+            given = [own if mask is None else mask for mask, own in zip(given, found, strict=True)]
+        images = source_images(cutouts, given, size=model.size, inner=inner, bands=needed)
+        table = model.predict(images, cutouts.frame_ids)
+        lost = np.array([not np.any(mask) for mask in given])
+    else:
+        assert features is not None
+        table = model.predict(_complete(features, model, needed))
+        lost = (features["pixels_radio"] == 0).to_numpy()
+    table.loc[lost, "distance"] = np.inf
+    table["unlike"] |= lost
+    if lost.any():
+        warnings.warn(
+            f"{lost.sum()} of {len(lost)} sources do not show in the radio map at the common resolution; what is said "
+            "of them rests on nothing, and they are marked unlike.",
+            stacklevel=3,
+        )
+    return table, features
+
+
+def _complete(features: pd.DataFrame, model: Any, needed: list[str]) -> pd.DataFrame:
+    """Return the features with columns of NaN for what trees take as missing: bands without a map, and alpha."""
+    lacking = [name for name in model.card.inputs if name not in features]
+    if ALPHA in lacking:
+        warnings.warn(
+            "the catalogue has no column alpha: the trees take the spectral index as missing.", stacklevel=4
+        )
+    kinds = {str(name).split("_", 1)[0] for name in features}
+    strange = [
+        name
+        for name in lacking
+        if name != ALPHA and not (name.split("_", 1)[0] in kinds and name.split("_", 1)[-1] in needed)
+    ]
+    if strange:
+        raise ParameterError(
+            f"the model {model.card.name!r} takes {', '.join(strange[:6])}, which compact_features does not measure; "
+            "predict with its own predict(), from a table that has it."
+        )
+    return features.reindex(columns=[*features, *lacking])
 
 
 def _make_run(folder: Path, frames: FrameSet, table: pd.DataFrame, model: Any, annotator: str | None) -> Run:
     """Write the run: frames of the radio map, their features with those of the classes, ranked by distance."""
-    numbers = table.drop(columns="label").astype(float)
-    numbers["distance"] = numbers["distance"].fillna(0.0)
-    numbers.index = pd.Index(frames.frame_ids, name="frame_id")
-    scores = score_table(frames.frame_ids, numbers["distance"].to_numpy())
+    columns = table.drop(columns="label").astype(float)
+    columns.index = pd.Index(frames.frame_ids, name="frame_id")
+    distance = columns["distance"].fillna(0.0)
+    columns["distance"] = columns["distance"].where(np.isfinite(columns["distance"]))
+    # What is infinitely far comes first, too.
+    known = distance[np.isfinite(distance)]
+    scores = score_table(
+        frames.frame_ids, distance.clip(upper=1 + known.max() if len(known) else 1.0).to_numpy()
+    )
     scores.attrs["method"] = f"distance from the training data of {model.card.name}"
     features = frame_features(frames)
-    features = features.drop(columns=[name for name in features if name in numbers]).join(numbers)
+    features = features.drop(columns=[name for name in features if name in columns]).join(columns)
     about = {"model": model.card.name, "kind": model.card.kind, "sha256": model.card.sha256}
     schema = _schema(model.card.classes)
     return Run.create(

@@ -20,6 +20,7 @@ from radiowidgets.features.photometry import (
     polygon_masks,
 )
 from radiowidgets.features.similarity import mean_ssim
+from radiowidgets.models.cnn import radio_masks
 
 FIVE = ("radio", "3.4um", "4.6um", "12um", "22um")
 
@@ -121,6 +122,19 @@ def test_a_neighbour_is_not_the_counterpart():
     assert row["limit_12um"] and row["iou_12um"] == 0
 
 
+def test_an_island_far_from_the_source_is_not_the_source():
+    pixels = [noisy(7, 1e-3, 1e-3, side=61) for _ in range(2)]
+    pixels[1] = np.roll(pixels[1], 18, axis=1)
+    frames = bands_of(pixels)
+    assert (compact_features(frames)["pixels_radio"] > 0).all(), "how far is too far is not known"
+    frames.sources = pd.DataFrame({"radius": [10.0, 10.0]})
+    frames.sources.attrs = {"size": 6.0}  # r_s is 10 pixels
+    table = compact_features(frames, inner=0.5)
+    assert (table["pixels_radio"] > 0).tolist() == [True, False]
+    assert (table.attrs["width"], table.attrs["shown"]) == (6.0, 3.0)
+    assert [mask.any() for mask in radio_masks(frames)] == [True, False]
+
+
 def test_no_radio_source_no_colour():
     table = compact_features(bands_of([noisy(8, 0.0, 1e-3)]))
     assert table["pixels_radio"].iloc[0] == 0
@@ -172,6 +186,13 @@ def test_fractions_and_correlations():
     share = detected_fractions(table, labels)
     assert list(share.index) == ["HII", "PN", "ALL"]
     assert share.loc["HII", "12um"] == pytest.approx(100 * (a[10:100] > 0).mean())
+    labels = np.where(np.arange(200) < 50, None, labels)  # of some nobody told the class
+    again = detected_fractions(table, labels)
+    assert list(again.index) == ["HII", "PN", "ALL"] and again.loc["ALL", "12um"] == share.loc["ALL", "12um"]
+    with pytest.raises(ParameterError, match="200 sources and 3 labels"):
+        detected_fractions(table, ["a", "b", "c"])
+    with pytest.raises(ParameterError, match="no numbers"):
+        correlations(table.assign(name="a"))
     r, p = correlations(table)
     wanted = stats.pearsonr(table["x"], table["y"])
     assert (r.loc["x", "y"], p.loc["x", "y"]) == pytest.approx((wanted.statistic, wanted.pvalue), rel=1e-6)
@@ -190,6 +211,7 @@ def test_errors_say_what_to_do():
     for bad, says in (
         ({"seed": 1.0}, "flood"),
         ({"window": 4}, "odd"),
+        ({"window": None}, "odd"),
         ({"inner": 0}, "share"),
         ({"masks": []}, "masks"),
     ):
@@ -249,6 +271,12 @@ def test_ds9_polygons_are_masks(mock, tmp_path):
     assert masks[0][frames.height[0] // 2, frames.width[0] // 2]
     table = compact_features(frames, masks)
     assert table["pixels_radio"].iloc[0] == masks[0].sum()
+    # A small region whose middle is nearer, but that does not hold the source, is not it.
+    near = f'icrs\npolygon({text})\ncircle({ra + 0.35 * east:.7f},{dec - 0.35 * step:.7f},1.0")\n'
+    wide = near.replace(f"{dec + step:.7f}", f"{dec + 3 * step:.7f}")
+    path.write_text(wide)
+    assert polygon_masks(path, frames)[0].sum() > 50
+    assert polygon_masks(path, frames.select([])) == []
     path.write_text("image\ncircle(1,2,3)\n")
     with pytest.raises(ParameterError, match="no region on the sky"):
         polygon_masks(path, frames)

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from astropy import units as u
 from scipy import ndimage, optimize
 
 import radiowidgets as rw
@@ -59,6 +60,10 @@ def test_nothing_to_plot_is_nan_and_bad_numbers_are_refused():
     assert math.isnan(tt_plot([1, 2, 3], [3, 2, 1], 1, 1).index(1, 2)[0])
     with pytest.raises(ParameterError, match="above 0"):
         tt_plot([1, 2, 3], [1, 2, 3], 0, 1)
+    with pytest.raises(ParameterError, match="3 pixels at one"):
+        tt_plot([1, 2, 3], [1, 2], 1, 1)
+    with pytest.raises(ParameterError, match="two different"):
+        tt_plot([1, 2, 3], [1, 2, 4], 1, 1).index(1e9, 1e9)
 
 
 def test_indices_of_a_mock_sky(tmp_path):
@@ -88,6 +93,20 @@ def test_bands_must_be_there():
         spectral_indices(frames, {"a": 1e9})
     with pytest.raises(FrameError, match="common beam"):
         spectral_indices(frames, {"a": 1e9, "b": 2e9})
+    frames.sources = pd.DataFrame({"ra": [0.0]})
+    frames.sources.attrs = {"beam_arcsec_deg": (10.0, 10.0, 0.0), "pixel_scale_arcsec": 2.0}
+    assert not spectral_indices(frames, {"a": 1 * u.GHz, "b": 2 * u.GHz})["reliable"].any()
+    for wrong, says in (
+        ({"masks": [None] * 2}, "2 masks for 1"),
+        ({"seed": 1.0}, "flood"),
+        ({"calibration": -1}, "an error"),
+    ):
+        with pytest.raises(ParameterError, match=says):
+            spectral_indices(frames, {"a": 1e9, "b": 2e9}, **wrong)
+    noise = FrameSet.from_images(np.random.default_rng(1).normal(size=(1, 9, 9, 2)))
+    noise.channels, noise.sources = frames.channels, frames.sources
+    with pytest.raises(ParameterError, match="a mask has shape"):
+        spectral_indices(noise, {"a": 1e9, "b": 2e9}, [np.ones((8, 9), bool)])
 
 
 def spectrum(kind):
@@ -121,6 +140,9 @@ def test_few_points_allow_few_parameters():
     assert table["alpha"]["power_law"] == pytest.approx(-1, abs=1e-4)
     with pytest.raises(ParameterError, match="points are left"):
         fit_spectrum([1e9], [1.0], [0.1])
+    with pytest.raises(ParameterError, match="3 points are left, at 1 frequencies"):
+        fit_spectrum([1e9] * 3, [1.0, 2.0, 3.0], [0.1] * 3)
+    assert "curved" not in fit_spectrum([1e9, 1e9, 2e9], [1.0, 1.1, 0.5], [0.1] * 3).index
 
 
 @pytest.mark.realdata

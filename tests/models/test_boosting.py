@@ -45,7 +45,11 @@ def test_classes_are_told_apart_and_missing_bands_borne(sources, model):
     assert list(found.index) == list(table.index)
     np.testing.assert_allclose(found[["p_HII", "p_PN", "p_RG"]].sum(axis=1), 1)
     nothing = model.predict(pd.DataFrame(np.nan, index=["x"], columns=table.columns))
-    assert nothing["probability"].between(0, 1).all() and not nothing["unlike"].any()
+    assert nothing["probability"].between(0, 1).all()
+    assert nothing["unlike"].all() and np.isinf(nothing["distance"]).all(), (
+        "what is said of it rests on nothing"
+    )
+    assert model.predict(table.iloc[:0]).empty
 
 
 def test_a_saved_model_predicts_the_same_and_says_what_it_is(sources, model, tmp_path):
@@ -54,6 +58,10 @@ def test_a_saved_model_predicts_the_same_and_says_what_it_is(sources, model, tmp
     again = load_boosting(tmp_path / "m")
     pd.testing.assert_frame_equal(model.predict(table), again.predict(table))
     assert again.card.data["survey"] == "mock" and again.card.recipe["trees"] >= 1
+    assert "shown" not in again.card.data
+    table.attrs |= {"width": 6.0, "shown": 2.5}
+    assert train_boosting(table[["colour_a", "noise"]], sources[1]).card.data["shown"] == 2.5
+    table.attrs.clear()
     assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["card.json", "model.txt"]
 
 
@@ -149,6 +157,33 @@ def test_errors_say_what_to_do(sources, model):
         train_boosting(table.assign(name="a"), labels)
     with pytest.raises(ParameterError, match="no row may do both"):
         train_boosting(table, labels, [0, 1, 2], [2, 3])
+    with pytest.raises(ParameterError, match="rows go from 0 to 900"):
+        train_boosting(table, labels, [0, 1, 900], [2, 3])
+    with pytest.raises(ParameterError, match="one or more, of different names"):
+        train_boosting(table[[]], labels)
+    with pytest.raises(ParameterError, match="LightGBM cannot be trained"):
+        train_boosting(table, labels, parameters={"num_leaves": 1})
+    with pytest.raises(ParameterError, match="no combination"):
+        scan_parameters(table, labels, [0], [1], grid={"max_depth": (1,), "num_leaves": (8,)})
+    with pytest.raises(ParameterError, match="there is no source"):
+        model.importances(table.iloc[:0])
+    with pytest.raises(ParameterError, match="one split or more"):
+        repeat_splits(table, labels, count=0)
+    with pytest.raises(ParameterError, match="900 labels and 2 groups"):
+        repeat_splits(table, labels, groups=[1, 2])
+    told = pd.DataFrame({"row": [5], "label": ["HII"], "predicted": ["HII"]})
+    with pytest.raises(ParameterError, match="row 5 was predicted"):
+        f1_in_bins(told, [1.0], [0, 2], CLASSES)
+
+
+def test_a_mask_of_rows_is_as_good_as_their_places(sources):
+    table, labels = sources
+    train = np.arange(900) < 600
+    one, two = (
+        train_boosting(table, labels, *rows, threads=1).scores(table)
+        for rows in ((train, ~train), (np.arange(600), np.arange(600, 900)))
+    )
+    np.testing.assert_array_equal(one, two)
 
 
 def logarithm(values):
