@@ -141,8 +141,14 @@ class Hub:
             nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), home / f"{name}.ipynb"
         )
 
-    def log_in(self, browser: Browser, user: str) -> Page:
-        """Log in as a person does, and wait for JupyterLab; ``page.asked`` lists whatever the page asks for."""
+    def log_in(self, browser: Browser, *users: str) -> list[Page]:
+        """Log in as people do, all at a time, and wait for JupyterLab; ``page.asked`` lists what a page asks for."""
+        pages = [self._sign_in(browser, user) for user in users]
+        for user, page in zip(users, pages, strict=True):
+            page.wait_for_url(re.compile(rf"/user/{user}/lab"), timeout=START_TIMEOUT * 1000)
+        return pages
+
+    def _sign_in(self, browser: Browser, user: str) -> Page:
         context = browser.new_context(
             base_url=f"{self.address}user/{user}/",
             viewport={"width": 1440, "height": 900},
@@ -159,16 +165,12 @@ class Hub:
         page.get_by_label("Username").fill(user)
         page.get_by_label("Password").fill("any will do")
         page.get_by_role("button", name="Sign in").click()
-        page.wait_for_url(re.compile(rf"/user/{user}/lab"), timeout=START_TIMEOUT * 1000)
         return page
 
     def stop(self) -> None:
         """End the hub and what it has started."""
         family = self.family() if self.process.poll() is None else []
-        self.process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(15)
-        for process in family:
+        for process in reversed(family):  # the hub first: it starts nothing more, and waits for nobody
             with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
                 process.kill()
         self.process.wait()

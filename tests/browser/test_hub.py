@@ -52,7 +52,7 @@ def team(browser, labels, tmp_path_factory):
     hub = Hub(tmp_path_factory.mktemp("hub"), {"RADIOWIDGETS_LABELS": labels})
     pages = []
     try:
-        pages.extend(hub.log_in(browser, user) for user in USERS)
+        pages.extend(hub.log_in(browser, *USERS))
         yield hub, *pages
     finally:
         for page in pages:
