@@ -473,7 +473,6 @@ class CosmoDeep:
         image = normalised(brightness, None if self.own_limits else (float(low), float(high)))
         tile = int(self.card.recipe["tile"])
         shares = _shares(self.network, cut_tiles(image, tile))
-        shares[~cut_tiles(np.isfinite(brightness), tile).any(axis=(1, 2, 3))] = 0  # nothing was seen there
         return shares.reshape(image.shape[0] // tile, image.shape[1] // tile)
 
     def _measure(self, brightness: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -482,11 +481,16 @@ class CosmoDeep:
         return shares, _spread(shares, int(self.card.recipe["tile"]), brightness.shape, np.nan)
 
     def __call__(self, sky: SkyMap) -> Found:
-        """Find emission: a row for each group of tiles that touch, its tiles as the mask."""
+        """Find emission: a row for each group of tiles that touch, its tiles as the mask, without blank pixels."""
+        tile = int(self.card.recipe["tile"])
+        if min(sky.shape) < tile:
+            size = f"{sky.shape[1]} x {sky.shape[0]} pixels"
+            raise MapError(f"map {sky.name} is {size}, less than a tile of {tile}; give a larger one.")
         pixels = surface_brightness(sky)
         shares, probability = self._measure(pixels)
-        tile = int(self.card.recipe["tile"])
-        groups, number = ndimage.label(shares > self.threshold, np.ones((3, 3)))
+        seen = np.isfinite(pixels)
+        held = cut_tiles(seen, tile).any(axis=(1, 2, 3)).reshape(shares.shape)
+        groups, number = ndimage.label((shares > self.threshold) & held, np.ones((3, 3)))
         island = np.arange(1, number + 1)
         centre = np.array(ndimage.center_of_mass(shares, groups, island)).reshape(-1, 2)
         y, x = (centre.T + 0.5) * tile - 0.5
@@ -494,8 +498,8 @@ class CosmoDeep:
         return Found(
             source_table(sky, x, y, score=score, kind="DIFFUSE", island=island.astype(np.int32)),
             name=self.__name__,
-            masks=_spread(groups.astype(np.int32), tile, sky.shape, 0),
-            probability=np.where(np.isfinite(pixels), probability, np.nan),
+            masks=np.where(seen, _spread(groups.astype(np.int32), tile, sky.shape, 0), 0),
+            probability=np.where(seen, probability, np.nan),
             notes=[f"positions are those of tiles of {tile} pixels; fluxes are not measured."],
         )
 

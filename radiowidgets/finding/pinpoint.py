@@ -257,7 +257,7 @@ def pinpoint(snr: float = 5, reliability: float | None = 0.95, like: str = "any"
     snr : {1, 2, 5}
         Which sources it shall find: those whose total flux density is above so many times the mean rms of the map.
     reliability : 0.95, 0.9 or None
-        Of what it finds on mock skies; None for the best F1 there. Most of the rest are real sources that are fainter
+        Of what it finds on mock skies; None for the best F1 there. At 5 rms most of the rest are real, but fainter
         than asked for.
     like : str
         The maps of SKA Data Challenge 1 that it is like, one of `LIKE`; 'any' for the threshold that has this

@@ -137,7 +137,9 @@ def test_it_is_a_finder(trained):
     assert (inside > 0).mean() > 0.7  # the middle of a ring of tiles is none of them
     noisy[40:80, 60:200] = np.nan
     blank = find(rw.SkyMap.from_array(noisy, name="web", unit="Jy / arcsec2"), trained)
-    assert not blank.masks[40:80, 60:200].any() and blank.masks.any()
+    assert not blank.masks[40:80, 60:200].any() and blank.masks.any() and blank.masks.dtype == np.int32
+    with pytest.raises(MapError, match="10 x 30 pixels, less than a tile of 20"):
+        find(rw.SkyMap.from_array(noisy[:30, :10], name="web", unit="Jy / arcsec2"), trained)
     nothing = find(rw.SkyMap.from_array(np.full((40, 40), -1e-7), name="e", unit="Jy / arcsec2"), trained)
     assert len(nothing) == 0
 
@@ -180,5 +182,7 @@ def test_the_improved_variant_learns_faster_and_has_its_folder(tmp_path):
     above, expected = clean > 1e-7, found.probability
     assert expected[above].mean() > 0.6 and expected[~above].mean() < 0.1
     np.testing.assert_array_equal(signal_tiles(found, sky.shape, 20), shares > finder.threshold)
+    blank = find(rw.SkyMap.from_array(np.full((61, 45), np.nan), name="b", unit="Jy / arcsec2"), finder)
+    assert len(blank) == 0 and not blank.masks.any() and np.isnan(blank.probability).all()
     finder.save(tmp_path / "web")
     np.testing.assert_array_equal(load_web_pixels(tmp_path / "web").shares(noisy), shares)
