@@ -1,7 +1,8 @@
 """The site: `make docs` writes it to build/site. Pages are read where they lie, where links between them hold too.
 
 Nothing is fetched, neither when the site is made nor when it is read. Notebooks are shown as they are stored, without
-outputs; with ``DOCS_EXECUTE=force`` they are run first (half an hour), and their pictures shown.
+outputs; with ``DOCS_EXECUTE=force`` they are run first (half an hour), and their tables shown. Widgets and plots live
+in a kernel, and are never shown here but in pictures.
 """
 
 import os
@@ -32,6 +33,7 @@ nitpicky = False
 nb_execution_mode = os.environ.get("DOCS_EXECUTE", "off")
 nb_execution_timeout = 1800
 nb_execution_in_temp = True  # runs/ is made there
+suppress_warnings = ["mystnb.unknown_mime_type"]  # what loads the front end of plots
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # else pages ask a CDN for them
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
@@ -83,6 +85,9 @@ def _linked(found: re.Match[str]) -> str:
 def list_lessons(_app, name: str, source: list[str]) -> None:
     """Put the notebooks under their index, whose file is for readers of the repository too."""
     if name == "notebooks/README":
+        told = "On these pages the lessons stand without what their cells show: open them in JupyterLab to see it."
+        if nb_execution_mode == "off":
+            source[0] = source[0].replace("\n## Exercises\n", f"\n{told}\n\n## Exercises\n")
         source[0] += "\n```{toctree}\n:hidden:\n:glob:\n\n*\n```\n"
 
 
