@@ -432,18 +432,18 @@ def repeat_splits(
         See `evaluate.over_splits`.
     """
     images = np.asarray(images, np.float32)
-    labels = plain_labels(labels, len(images))
+    told = plain_labels(labels, len(images))
 
     def answer(train: NDArray[Any], valid: NDArray[Any], tested: NDArray[Any], seed: int) -> pd.DataFrame:
         place = None if folder is None else Path(folder) / f"split-{seed}"
-        held = (images[valid], labels[valid])
+        held = (images[valid], told[valid])
         network = train_network(
-            images[train], labels[train], held, recipe, folder=place, seed=seed, verbose=verbose
+            images[train], told[train], held, recipe, folder=place, seed=seed, verbose=verbose
         )
         return network.predict(images[tested])
 
-    names = sorted(set(labels) - {""}, key=_place) if classes is None else classes
-    return over_splits(answer, labels, names, groups, test=test, count=count, seed=seed)
+    names = sorted(set(told) - {""}, key=_place) if classes is None else classes
+    return over_splits(answer, told, names, groups, test=test, count=count, seed=seed)
 
 
 def _checked(
@@ -454,21 +454,21 @@ def _checked(
     channels: int | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], list[str]]:
     """Return images, the places of their labels among the classes, and these."""
-    images = np.asarray(images, np.float32)
-    labels = plain_labels(labels, len(images))
-    if (labels == "").any():
-        images, labels = images[labels != ""], labels[labels != ""]
-    known = sorted(set(labels), key=_place) if classes is None else classes
-    wanted = (len(labels), size, size, channels or images.shape[-1])
-    if images.shape != wanted:
-        raise ParameterError(f"the images have shape {images.shape}, not {wanted}; see source_images.")
-    if not np.isfinite(images).all():
+    pixels = np.asarray(images, np.float32)
+    told = plain_labels(labels, len(pixels))
+    if (told == "").any():
+        pixels, told = pixels[told != ""], told[told != ""]
+    known = sorted(set(told), key=_place) if classes is None else classes
+    wanted = (len(told), size, size, channels or pixels.shape[-1])
+    if pixels.shape != wanted:
+        raise ParameterError(f"the images have shape {pixels.shape}, not {wanted}; see source_images.")
+    if not np.isfinite(pixels).all():
         raise ParameterError("some pixels are not finite; source_images fills what is blank.")
-    strange = sorted(set(labels) - set(known))
+    strange = sorted(set(told) - set(known))
     if strange or len(known) < 2:
         what = f"{', '.join(strange)} is in no training image" if strange else f"there is one class, {known}"
         raise ParameterError(f"{what}; give images of all classes, two or more, to train on.")
-    return images, np.array([known.index(label) for label in labels]), known
+    return pixels, np.array([known.index(label) for label in told]), known
 
 
 def _place(name: str) -> tuple[int, str]:

@@ -260,6 +260,16 @@ def test_splits_are_trained_and_tested_apart(sources, tmp_path):
     assert len(found) == pytest.approx(2 * 0.3 * len(labels), abs=6)
 
 
+def test_images_without_a_class_are_left_out(sources):
+    images, labels = sources
+    told = labels.astype(object)
+    told[:5], told[5:10] = None, "UNKNOWN"
+    network = train_network(
+        images[:80], told[:80], (images[80:], labels[80:]), TINY.but(epochs=1, augmentation="none")
+    )
+    assert network.card.data["images"] == 70 and network.card.classes == ("PN", "HII", "RG")
+
+
 def test_what_does_not_fit_is_said(sources):
     images, labels = sources
     held = (images[80:], labels[80:])
