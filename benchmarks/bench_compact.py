@@ -19,6 +19,9 @@ backgrounds of the plane, which the mock does not draw, and its extragalactic on
 also trains on five times as many sources.
 
 Usage: python benchmarks/bench_compact.py [--fields 12] [--folder build/bench_compact] [--only tables|speed] [--scan]
+       [--networks]
+
+With --networks, bench_networks.py adds Tables 8 and 9 on the same sources (hours; it goes on where it was stopped).
 """
 
 import argparse
@@ -283,11 +286,22 @@ def print_figure_3(table: pd.DataFrame) -> None:
 
 
 def print_correlations(table: pd.DataFrame) -> None:
-    names = feature_names(FIVE)
+    print("Figures B1 and B2: Pearson's r (the paper: > 0.8 between 3.4 and 4.6 um, 0.5 to 0.7 for many)\n")
+    for what, chosen, bands in (
+        ("five bands", five_band_rows(table), FIVE),
+        ("seven bands", table[table["plane"]], SEVEN),
+    ):
+        print(f"{what}\n")
+        print(as_text(correlations_of(chosen, feature_names(bands)), 2))
+
+
+def correlations_of(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Return a few of the correlations of each class that has sources, and how many are significant."""
     rows = {}
     for label in CLASSES:
-        own = five_band_rows(table)
-        own = own[own["label"] == label]
+        own = table[table["label"] == label]
+        if len(own) < LEAST:
+            continue
         r, p = correlations(own[names])
         upper = np.triu(np.ones(r.shape, bool), 1) & r.notna().to_numpy()
         rows[label] = {
@@ -298,8 +312,7 @@ def print_correlations(table: pd.DataFrame) -> None:
             "median |r|": np.median(np.abs(r.to_numpy()[upper])),
             "share with p < 1 %": (p.to_numpy()[upper] < 0.01).mean(),
         }
-    print("Figure B1: Pearson's r (the paper: > 0.8 between 3.4 and 4.6 um, 0.5 to 0.7 for many)\n")
-    print(as_text(pd.DataFrame(rows).T, 2))
+    return pd.DataFrame(rows).T
 
 
 def scores_of(features: pd.DataFrame, labels: np.ndarray, table: pd.DataFrame, how: str, count: int):
@@ -366,11 +379,16 @@ def print_figures(table: pd.DataFrame, kept: dict[str, pd.DataFrame]) -> None:
     print("Figure 6: F1 against SNR, MIR, askap\n")
     bins = f1_in_bins(kept["MIR askap 8"], five["snr"], SNR_EDGES, CLASSES)
     print(as_text(bins.set_index("low")))
-    model = train_boosting(
-        five[feature_names(FIVE)], five["label"], classes=CLASSES, groups=five["object"], threads=1
-    )
-    print("Figure B3: importance of the features, MIR, seven classes\n")
-    print(as_text(model.importances(five[feature_names(FIVE)]), 3))
+    for number, name in zip(("B3", "B5", "B4", "B6"), TABLE_7, strict=True):
+        chosen = table[table["plane"]] if "FIR" in name else five
+        if "alpha" in name:
+            chosen = chosen[chosen["alpha"].notna()]
+        counts = chosen["label"].value_counts()
+        chosen = chosen[chosen["label"].map(counts) >= LEAST]
+        features = chosen[feature_names(SEVEN if "FIR" in name else FIVE, alpha="alpha" in name)]
+        model = train_boosting(features, chosen["label"], groups=chosen["object"], threads=1)
+        print(f"Figure {number}: importance of the features, {name}, all classes\n")
+        print(as_text(model.importances(features), 3))
 
 
 def print_probabilities(table: pd.DataFrame) -> None:
@@ -558,6 +576,7 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=400, help="of sources to measure the speed with")
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "bench_compact")
     parser.add_argument("--only", choices=("tables", "speed"))
+    parser.add_argument("--networks", action="store_true", help="Tables 8 and 9 too (hours)")
     parser.add_argument("--scan", action="store_true", help="scan LightGBM's parameters too (minutes)")
     options = parser.parse_args()
     table = dataset(options.folder, options.fields)
@@ -572,6 +591,18 @@ def main() -> None:
             print_scan(table)
     if options.only != "tables":
         print_speed(options.folder, table, options.number)
+    if options.networks:
+        command = [
+            sys.executable,
+            str(Path(__file__).with_name("bench_networks.py")),
+            "--only",
+            "mock",
+            "--only",
+            "table8",
+        ]
+        command += ["--networks", "custom_v1", "resnet18", "--fields", str(options.fields)]
+        command += ["--splits", str(options.splits), "--compact", str(options.folder)]
+        subprocess.run(command, check=True)
 
 
 if __name__ == "__main__":

@@ -67,8 +67,9 @@ def main() -> None:
     chosen = args.only or ["mirabest"]
     if "mirabest" in chosen:
         real_galaxies(args)
-    if "mock" in chosen or "table8" in chosen:
-        mock_sources(args, "table8" in chosen)
+    for what in ("mock", "table8"):
+        if what in chosen:
+            mock_sources(args, what == "table8")
 
 
 def recipe_of(name: str, args: argparse.Namespace) -> NetworkRecipe:
