@@ -133,17 +133,33 @@ class Outline(anywidget.AnyWidget):
         reply = self._done.get(identity)
         if reply is None:
             try:
-                text = self._do(content)
-                reply = self._done[identity] = {"kind": "saved", "id": identity, "text": text}
+                told = self._undo() if content["kind"] == "undo" else self._save(content)
+                reply = self._done[identity] = {"kind": "saved", "id": identity} | told
             except RadioWidgetsError as error:
                 reply = {"kind": "refused", "id": identity, "text": str(error)}
         return reply | {"rows": [self._row(frame) for frame in self.frames]}, []
 
-    def _do(self, content: dict[str, Any]) -> str:
-        if content["kind"] == "undo":
-            return "nothing to undo" if self.labels.undo() is None else "undone"
+    def _save(self, content: dict[str, Any]) -> dict[str, Any]:
         frame, outlines = content.get("frame"), content.get("outlines")
         if frame not in self.frames or not isinstance(outlines, list):
             raise LabelError(f"Not saved: there is no frame {frame!r} here; reload the page.")
         self.save(frame, outlines)
-        return ""
+        return {"text": ""}
+
+    def _undo(self) -> dict[str, Any]:
+        """Take back the annotator's last outlines of one of these frames; ratings and tags stay as they are."""
+        frames = {str(self.run.frames.frame_id(frame)): frame for frame in self.frames}
+        standing = [
+            event
+            for event in self.labels.events()
+            if event.annotator == self.labels.annotator
+            and event.undoes is None
+            and "outlines" in event.set
+            and set(event.frame_ids) <= set(frames)
+            and self.labels.counts(event)
+        ]
+        if not standing:
+            return {"text": "nothing to undo here"}
+        last = max(standing, key=lambda event: event.order)
+        self.labels.undo(last.event_id)
+        return {"text": "undone", "frame": frames[last.frame_ids[0]]}

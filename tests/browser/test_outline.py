@@ -75,7 +75,7 @@ def test_outlines_are_corrected_drawn_and_saved_and_a_restart_loses_nothing(page
     page.keyboard.press("u")
     expect(root.locator(".rw-progress")).to_have_text("frame 2 of 3 · 1 saved")
     page.keyboard.press("?")
-    expect(root.locator(".rw-help")).to_contain_text("another island of this object")
+    expect(root.locator(".rw-help-card")).to_contain_text("another island of this object")
     page.keyboard.press("Escape")
 
     log = LabelLog(jupyter.root / "runs" / "outlined" / "labels", annotator="ada")
@@ -91,4 +91,36 @@ def test_outlines_are_corrected_drawn_and_saved_and_a_restart_loses_nothing(page
     root.locator("button[aria-label='The frame before']").click()
     expect(root).to_have_attribute("data-objects", "2")
     expect(root.locator(".rw-relabel-facts")).to_have_text(re.compile("2 objects · saved"))
+    assert page.traffic.errors == []
+
+
+def test_changes_are_taken_back_before_savings_and_small_objects_are_seen_close_up(page, jupyter):
+    open_notebook(page, jupyter.write("close.ipynb", [MAKE.replace("runs/outlined", "runs/close")]))
+    run_all(page)
+    root = outline(page)
+    root.locator(".rw-heading").click()
+    root.focus()
+    page.keyboard.press("s")
+    expect(root.locator(".rw-progress")).to_have_text("frame 1 of 3 · 1 saved")
+    page.keyboard.press("Delete")
+    expect(root).to_have_attribute("data-objects", "0")
+    page.keyboard.press("u")
+    expect(root).to_have_attribute("data-objects", "1")
+    expect(root).to_have_attribute("data-dirty", "false")
+    page.keyboard.press("z")
+    expect(root).to_have_attribute("data-close", "true")
+    draw_round(page, root, [(2, 2), (35, 2), (35, 35), (2, 35)])  # an object a quarter as wide
+    expect(root).to_have_attribute("data-objects", "2")
+    area = root.locator(".rw-outline-object[aria-selected=true] .rw-quiet")
+    expect(area).to_have_text(re.compile("^(6|7)[0-9] px"))
+    page.keyboard.press("z")
+    page.keyboard.press("Escape")  # as it was saved; that too is taken back
+    expect(root).to_have_attribute("data-objects", "1")
+    page.keyboard.press("Control+z")
+    expect(root).to_have_attribute("data-objects", "2")
+    page.keyboard.press("u")
+    expect(root).to_have_attribute("data-objects", "1")
+    expect(root.locator(".rw-progress")).to_have_text("frame 1 of 3 · 1 saved")
+    page.keyboard.press("u")
+    expect(root.locator(".rw-progress")).to_have_text("frame 1 of 3 · 0 saved")
     assert page.traffic.errors == []

@@ -7,6 +7,7 @@ import radiowidgets as rw
 from radiowidgets.errors import LabelError, ParameterError
 from radiowidgets.finding.instances import labelled_instances
 from radiowidgets.labels.log import LabelLog
+from radiowidgets.widgets.answers import described
 
 SQUARE = {"class": "EXTENDED", "rings": [[[10.0, 10.0], [20.0, 10.0], [20.0, 30.0], [10.0, 30.0]]]}
 POINT = {"class": "COMPACT", "rings": [[[40.0, 40.0], [44.0, 40.0], [42.0, 44.0]]]}
@@ -49,7 +50,21 @@ def test_outlines_are_saved_as_events_and_taken_back(run):
     assert rw.Outline(run, [2], start={2: []}).outlines(2) == [SQUARE, POINT]
     told, _ = ask(kind="undo", id="b")
     assert told["text"] == "undone" and widget.outlines(2) == [POINT]
-    assert ask(kind="undo", id="c")[0]["text"] == "nothing to undo"
+    assert told["frame"] == 2
+    assert ask(kind="undo", id="c")[0]["text"] == "nothing to undo here"
+
+
+def test_an_undo_takes_back_outlines_of_these_frames_alone(run):
+    elsewhere = rw.Outline(run, [5])
+    elsewhere.save(5, [SQUARE])
+    widget = rw.Outline(run, [2, 0])
+    widget.save(0, [POINT])
+    widget.save(2, [SQUARE])
+    run.labels.record(described(run, 2, {}), interest=4)
+    ask = screen(widget)
+    assert [ask(kind="undo", id=name)[0].get("frame") for name in "abc"] == [2, 0, None]
+    assert run.labels.state_of(str(run.frames.frame_id(2))).interest == 4
+    assert elsewhere.outlines(5) == [SQUARE]
 
 
 def test_saved_outlines_are_learnt_from(run):

@@ -6,11 +6,13 @@ import { Saving } from "./saving.js";
 import { paintTile, TileStore } from "./tiles.js";
 
 const SIDE = 512; // px of the picture
+const CLOSE = 4; // how much larger a close-up is
+const MOST_PAST = 200; // changes that can be taken back
 const REACH = 9; // px within which a corner is taken
 const COLOURS = ["#ff6b6b", "#5aa9ff", "#ffd54a", "#ff9f43", "#c8ccd2", "#7bd88f", "#d98cff", "#4dd8d8", "#f78fb3"];
 const KEYS = [["n  p", "the next object, the one before"], [".  ,", "the next corner, the one before"], ["arrows", "move the corner, or the object if no corner is chosen; with Shift by 5 pixels"],
   ["i", "a new corner after this one"], ["Delete", "remove the corner, or the object"], ["a", "a new object in the middle"], ["r", "another island of this object"],
-  ["1 … 9", "its class"], ["s  Enter", "save the frame"], ["Escape", "no corner; again: as it was saved"], ["[  ]", "the frame before, the next; what was changed is saved"], ["u", "undo your last saving"], ["?", "this sheet"],
+  ["1 … 9", "its class"], ["s  Enter", "save the frame"], ["Escape", "no corner; again: as it was saved"], ["[  ]", "the frame before, the next; what was changed is saved"], ["u", "undo your last change; nothing changed: your last saving here"], ["z", "close up on the object, where arrows move by half a pixel; again: the whole frame"], ["?", "this sheet"],
   ["mouse", "drag a corner; click an object; draw round what was missed"]];
 
 // Whether a place lies within rings, by the even-odd rule.
@@ -82,6 +84,7 @@ class Outline {
     this.model = model;
     this.identity = `rw-${Math.random().toString(36).slice(2, 10)}`;
     Object.assign(this, { rows: [], place: 0, outlines: [], chosen: null, dirty: false, classes: [], rated: 0 });
+    Object.assign(this, { past: [], before: [], close: null, undone: new Set() }); // undone: undos asked for in this view
     this.panel = { writeNote: () => { if (this.dirty) this.save(); } }; // what is changed is sent before the page closes
     this.pending = new Map();
     this.saving = new OutlineSaving(this);
@@ -112,7 +115,7 @@ class Outline {
       style: { height: `${this.model.get("height")}px` }, onkeydown: (event) => this.key(event) },
     h("div", { class: "rw-bar" }, this.heading, this.count, h("span", { class: "rw-grow" }), this.saving.light,
       button("‹", "The frame before ([)", () => this.go(this.place - 1), { "aria-label": "The frame before" }), button("›", "The next frame (])", () => this.go(this.place + 1), { "aria-label": "The next frame" }),
-      this.keep, button("Undo", "Undo your last saving (u)", () => this.undo()), button("?", "Keys and help", () => this.toggleHelp(), { "aria-label": "Help" })),
+      this.keep, button("Undo", "Undo your last change, or saving (u)", () => this.undo()), button("?", "Keys and help", () => this.toggleHelp(), { "aria-label": "Help" })),
     this.saving.alarm,
     h("div", { class: "rw-outline-body" }, h("div", { class: "rw-outline-frame" }, this.picture, this.pen),
       h("div", { class: "rw-outline-side" }, this.facts, this.choices, this.list,
@@ -167,21 +170,36 @@ class Outline {
     if (outbox.held.size) return;
     this.rows = content.rows;
     if (content.kind === "saved" && content.text) this.saving.announce(content.text);
-    if (!this.dirty && this.rows[this.place]?.frame === frame) this.revert();
+    const back = this.undone.delete(content.id) ? this.rows.findIndex((row) => row.frame === content.frame) : -1;
+    if (!this.dirty && back >= 0 && back !== this.place) { this.go(back); return; }
+    if (!this.dirty && this.rows[this.place]?.frame === frame) this.revert(this.chosen?.object);
     this.showProgress();
   }
 
   // ---------------------------------------------------------------- outlines
 
-  revert() {
-    this.outlines = structuredClone(this.rows[this.place]?.outlines ?? []);
-    Object.assign(this, { chosen: this.outlines.length ? { object: 0 } : null, dirty: false });
+  revert(chosen = 0) {
+    this.past = [];
+    this.put(structuredClone(this.rows[this.place]?.outlines ?? []), chosen);
+  }
+
+  // Show outlines, none of whose corners is chosen.
+  put(outlines, object) {
+    this.chosen = outlines.length ? { object: Math.min(object, outlines.length - 1) } : null;
+    this.take(outlines);
+  }
+
+  take(outlines) {
+    this.outlines = outlines;
+    this.before = structuredClone(outlines);
+    this.dirty = JSON.stringify(outlines) !== JSON.stringify(this.rows[this.place]?.outlines ?? []);
     this.show();
   }
 
   change(outlines, chosen = this.chosen) {
-    Object.assign(this, { outlines, chosen, dirty: true });
-    this.show();
+    this.past = [...this.past, this.before].slice(-MOST_PAST);
+    this.chosen = chosen;
+    this.take(outlines);
   }
 
   save() {
@@ -191,31 +209,41 @@ class Outline {
     const outlines = this.outlines.map((one) => ({ class: one.class, rings: one.rings.map((ring) => ring.map(([x, y]) => [round(x), round(y)])) }));
     row.outlines = outlines;
     row.drawn = true;
-    this.dirty = false;
+    Object.assign(this, { outlines: structuredClone(outlines), before: structuredClone(outlines), past: [], dirty: false });
     this.post({ kind: "act", frame: row.frame, name: row.id, frames: [row.frame], outlines });
     setText(this.spoken, `${plural(outlines.length, "outline")} saved`);
     this.show();
   }
 
-  undo() { this.dirty = false; this.post({ kind: "undo", frames: [] }); }
+  undo() {
+    if (this.past.length) this.put(this.past.pop(), this.chosen?.object ?? 0);
+    else this.undone.add(this.saving.outbox.post({ kind: "undo", frames: [] }));
+  }
 
   go(place) {
     if (place < 0 || place >= this.rows.length) return;
     if (this.dirty) this.save();
     this.place = place;
+    this.close = null;
     this.revert();
   }
 
-  addObject(ring = square(this.middle(), Math.max(4, Math.round(this.side() / 12)))) {
+  addObject(ring = this.fresh()) {
     const name = this.chosen ? this.outlines[this.chosen.object].class : this.classes[Math.min(1, this.classes.length - 1)];
     this.change([...this.outlines, { class: name, rings: [ring] }], { object: this.outlines.length });
+  }
+
+  // A ring to begin from, in the middle of what is seen.
+  fresh() {
+    const { left, low, side } = this.view();
+    return square(this.within([left + side / 2, low + side / 2]), Math.max(4, Math.round(side / 12)));
   }
 
   addRing() {
     if (!this.chosen) return;
     const { object } = this.chosen;
     const one = this.outlines[object];
-    const ring = square(this.middle(), Math.max(4, Math.round(this.side() / 12)));
+    const ring = this.fresh();
     this.change(this.outlines.with(object, { ...one, rings: [...one.rings, ring] }), { object, ring: one.rings.length, corner: 0 });
   }
 
@@ -224,7 +252,7 @@ class Outline {
     const { object, ring, corner } = this.chosen;
     const line = this.outlines[object].rings[ring];
     const [[x, y], [u, v]] = [line[corner], line[(corner + 1) % line.length]];
-    line.splice(corner + 1, 0, [(x + u) / 2, (y + v) / 2]);
+    line.splice(corner + 1, 0, [(x + u) / 2, (y + v) / 2]); // `before` still has what was there
     this.change(this.outlines, { object, ring, corner: corner + 1 });
   }
 
@@ -274,7 +302,25 @@ class Outline {
 
   side() { const { width, height } = this.rows[this.place]; return Math.max(width, height); }
 
-  middle() { const { width, height } = this.rows[this.place]; return [(width - 1) / 2, (height - 1) / 2]; }
+  // What is seen of the frame, in its pixels: the lower left corner, and the side.
+  view() {
+    const [left, low] = this.margin();
+    const side = this.side();
+    const whole = { left: -0.5 - left, low: -0.5 - low, side };
+    if (!this.close) return whole;
+    const part = side / CLOSE;
+    const begin = (middle, first) => Math.min(first + side - part, Math.max(first, middle - part / 2));
+    return { left: begin(this.close[0], whole.left), low: begin(this.close[1], whole.low), side: part };
+  }
+
+  closeUp() {
+    const rings = this.chosen ? this.outlines[this.chosen.object].rings.flat() : [];
+    const middle = (k) => (Math.min(...rings.map((place) => place[k])) + Math.max(...rings.map((place) => place[k]))) / 2;
+    const { width, height } = this.rows[this.place];
+    this.close = this.close ? null : rings.length ? [middle(0), middle(1)] : [width / 2, height / 2];
+    setText(this.spoken, this.close ? "close up" : "the whole frame");
+    this.show();
+  }
 
   within([x, y]) {
     const { width, height } = this.rows[this.place];
@@ -287,16 +333,14 @@ class Outline {
   }
 
   at([x, y]) {
-    const [left, low] = this.margin();
-    const scale = SIDE / this.side();
-    return [(x + left + 0.5) * scale, SIDE - (y + low + 0.5) * scale];
+    const { left, low, side } = this.view();
+    return [((x - left) * SIDE) / side, SIDE - ((y - low) * SIDE) / side];
   }
 
   pixel(event) {
     const box = this.pen.getBoundingClientRect();
-    const [left, low] = this.margin();
-    const scale = this.side() / box.width;
-    return [(event.clientX - box.left) * scale - 0.5 - left, (box.bottom - event.clientY) * scale - 0.5 - low];
+    const { left, low, side } = this.view();
+    return [left + ((event.clientX - box.left) * side) / box.width, low + ((box.bottom - event.clientY) * side) / box.height];
   }
 
   // ---------------------------------------------------------------- pointer and keys
@@ -307,7 +351,7 @@ class Outline {
     this.focus();
     this.pen.setPointerCapture(event.pointerId);
     const place = this.pixel(event);
-    const corner = cornerAt(this.outlines, place, (REACH * this.side()) / this.pen.getBoundingClientRect().width);
+    const corner = cornerAt(this.outlines, place, (REACH * this.view().side) / this.pen.getBoundingClientRect().width);
     this.held = { corner, line: [place] };
     if (corner) this.chosen = corner;
     this.show();
@@ -319,19 +363,17 @@ class Outline {
     const { corner, line } = this.held;
     if (corner) {
       this.outlines[corner.object].rings[corner.ring][corner.corner] = place;
-      this.change(this.outlines, corner);
-    } else {
-      line.push(place);
-      this.draw();
-    }
+      this.held.moved = true;
+    } else line.push(place);
+    this.draw();
   }
 
   release() {
     if (!this.held) return;
-    const { corner, line } = this.held;
+    const { corner, line, moved } = this.held;
     this.held = null;
-    if (corner) return;
-    const ring = thinned(line, this.side() / 64);
+    if (corner) { if (moved) this.change(this.outlines, corner); return; }
+    const ring = thinned(line, this.view().side / 64);
     if (ring.length > 2) { this.addObject(ring); return; }
     const object = objectAt(this.outlines, line[0]);
     this.chosen = object < 0 ? null : { object };
@@ -348,14 +390,14 @@ class Outline {
     }
     event.stopPropagation();
     if (event.altKey || event.key === "Tab" || (event.target !== this.root && ["Enter", " "].includes(event.key))) return;
-    if (this.command(event.key, event.shiftKey ? 5 : 1)) event.preventDefault();
+    if (this.command(event.key, (event.shiftKey ? 5 : 1) / (this.close ? 2 : 1))) event.preventDefault();
   }
 
   command(key, far) {
     if (!this.help.hidden) { if (["Escape", "?"].includes(key)) this.toggleHelp(); return true; }
     const calls = { ArrowLeft: () => this.move(-far, 0), ArrowRight: () => this.move(far, 0), ArrowUp: () => this.move(0, far), ArrowDown: () => this.move(0, -far),
       n: () => this.step(1), p: () => this.step(-1), ".": () => this.stepCorner(1), ",": () => this.stepCorner(-1), i: () => this.addCorner(), Delete: () => this.remove(), Backspace: () => this.remove(),
-      a: () => this.addObject(), r: () => this.addRing(), s: () => this.save(), Enter: () => this.save(), u: () => this.undo(), "[": () => this.go(this.place - 1), "]": () => this.go(this.place + 1),
+      a: () => this.addObject(), r: () => this.addRing(), s: () => this.save(), Enter: () => this.save(), u: () => this.undo(), z: () => this.closeUp(), "[": () => this.go(this.place - 1), "]": () => this.go(this.place + 1),
       Escape: () => this.escape(), "?": () => this.toggleHelp() };
     const call = calls[key] ?? (/^[1-9]$/.test(key) ? () => this.setClass(this.classes[Number(key) - 1]) : null);
     if (!call || !this.rows.length) return false;
@@ -364,15 +406,15 @@ class Outline {
   }
 
   escape() {
-    if (this.chosen?.corner === undefined) this.revert();
+    if (this.chosen?.corner === undefined) { if (this.dirty) this.change(structuredClone(this.rows[this.place].outlines), null); else this.revert(); }
     else { this.chosen = { object: this.chosen.object }; this.show(); }
   }
 
   toggleHelp() {
     this.help.hidden = !this.help.hidden;
     if (this.help.hidden) { this.focus(); return; }
-    const row = ([key, words]) => h("tr", {}, h("td", {}, h("kbd", {}, key)), h("td", {}, words));
-    this.help.replaceChildren(h("div", { class: "rw-sheet" }, h("h3", {}, "Outlines of objects"),
+    const row = ([key, words]) => h("tr", {}, h("th", {}, h("kbd", {}, key)), h("td", {}, words));
+    this.help.replaceChildren(h("div", { class: "rw-help-card" }, h("h3", {}, "Outlines of objects"),
       h("p", {}, "Each object has an outline and a class. Put right what is wrong, draw round what is missing, remove what is not there, and save the frame, also where nothing was wrong."),
       h("table", {}, h("tbody", {}, KEYS.map(row))), h("button", { class: "rw-button", type: "button", onclick: () => this.toggleHelp() }, "Close")));
     this.help.querySelector("button").focus();
@@ -406,6 +448,11 @@ class Outline {
     const tile = this.tiles.get(row.frame, SIDE);
     this.picture.dataset.painted = tile ? String(row.frame) : "";
     if (tile) paintTile(this.picture, tile, this.look);
+    const { left, low, side } = this.view();
+    const [marginX, marginY] = this.margin();
+    const [right, down] = [(left + 0.5 + marginX) / this.side(), 1 - (low + 0.5 + marginY + side) / this.side()];
+    this.picture.style.transform = this.close ? `scale(${CLOSE}) translate(${-100 * right}%, ${-100 * down}%)` : "";
+    this.root.dataset.close = String(Boolean(this.close));
     const next = this.rows[this.place + 1];
     if (!tile) this.tiles.want([row.frame], SIDE);
     else if (next && !this.tiles.get(next.frame, SIDE)) this.tiles.want([next.frame], SIDE);
