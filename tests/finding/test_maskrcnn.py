@@ -264,10 +264,9 @@ def test_a_backbone_comes_from_self_supervised_weights_and_may_be_frozen(frames,
 
 
 def test_resnet_has_a_level_for_each_two_pixels():
-    strides = list(network._stages(network.make_encoder("resnet18", 3)))
-    assert strides == [2, 4, 8, 16, 32]
-    names = [tensor.shape[-1] for tensor in network._stages(network.make_encoder("resnet18", 3)).values()]
-    assert names == [64, 64, 128, 256, 512]
+    levels = network._stages(network.make_encoder("resnet18", 3))
+    assert list(levels) == [2, 4, 8, 16, 32]
+    assert [tensor.shape[-1] for tensor in levels.values()] == [64, 64, 128, 256, 512]
 
 
 def test_what_does_not_fit_is_said(frames, trained):
