@@ -154,7 +154,7 @@ def load_boosting(folder: str | os.PathLike[str]) -> Boosting:
     DataError
         If the folder holds none, or another kind of model.
     """
-    lightgbm = _lightgbm()
+    lightgbm = import_lightgbm()
     card = read_card(folder)
     if card.kind != "boosting":
         raise DataError(f"{folder} holds a {card.kind}, not boosted trees.")
@@ -258,7 +258,7 @@ def train_boosting(
     MissingExtraError
         If LightGBM is not installed.
     """
-    lightgbm = _lightgbm()
+    lightgbm = import_lightgbm()
     labels = plain_labels(labels, len(features))
     names = _classes(labels, classes)
     inputs = [str(column) for column in features.columns]
@@ -461,12 +461,16 @@ def f1_in_bins(
 # ------------------------------------------------------------------------------------
 
 
-def _lightgbm() -> Any:
+def import_lightgbm() -> Any:
+    """Return LightGBM; MissingExtraError where it is not installed, or where the system has no OpenMP for it."""
     try:
         import lightgbm
     except ImportError as error:
+        raise MissingExtraError("LightGBM is not installed: pip install 'radiowidgets[boosting]'") from error
+    except OSError as error:
         raise MissingExtraError(
-            "boosted trees need LightGBM: pip install 'radiowidgets[boosting]'"
+            f"LightGBM does not start: {error}. Install OpenMP: apt install libgomp1 (Debian, Ubuntu), "
+            "brew install libomp (macOS)."
         ) from error
     return lightgbm
 

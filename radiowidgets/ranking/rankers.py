@@ -279,11 +279,9 @@ class Boosting(_Regression):
     """LightGBM on the ratings (Ke et al. 2017), shallow as in Riggi et al. (2024), section 5.2."""
 
     def _new(self) -> Any:
-        try:
-            from lightgbm import LGBMRegressor
-        except ImportError as error:
-            raise _missing("LightGBM") from error
-        return LGBMRegressor(
+        from radiowidgets.models.boosting import import_lightgbm
+
+        return import_lightgbm().LGBMRegressor(
             n_estimators=100, max_depth=2, min_child_samples=3, random_state=self.seed, verbose=-1, n_jobs=1
         )
 

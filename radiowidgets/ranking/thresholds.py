@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from radiowidgets.errors import MissingExtraError, ParameterError
+from radiowidgets.errors import ParameterError
 from radiowidgets.ranking.isolation import TREES, fit_forest
 
 INTERESTING = ("EXTENDED", "DIFFUSE", "DIFFUSE-LARGE")
@@ -393,12 +393,9 @@ def _three_parts(
 
 def _boosted(x: np.ndarray, y: np.ndarray, stop_x: np.ndarray, stop_y: np.ndarray, seed: int) -> Any:
     """Return a LightGBM booster of (x, y) that stops growing where (stop_x, stop_y) gain nothing more."""
-    try:
-        import lightgbm
-    except ImportError as error:
-        raise MissingExtraError(
-            "LightGBM is not installed. Install it with pip install 'radiowidgets[boosting]'."
-        ) from error
+    from radiowidgets.models.boosting import import_lightgbm
+
+    lightgbm = import_lightgbm()
     learn = lightgbm.Dataset(x, y.astype(int))
     parameters = {
         "objective": "binary",

@@ -1,4 +1,4 @@
-"""Find a Chromium for the browser tests; run as a script, install one where there is none."""
+"""Find a Chromium for the browser tests; run as a script, install one, and libraries that a bare Debian lacks."""
 
 import contextlib
 import os
@@ -18,6 +18,12 @@ def _driver_starts() -> bool:
     """Whether Playwright's own program runs: it wants libatomic, which a bare Debian does not have."""
     command = [sys.executable, "-m", "playwright", "--version"]
     return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
+
+
+def _lightgbm_starts() -> bool:
+    """Whether LightGBM finds OpenMP, which a bare Debian does not have either."""
+    command = [sys.executable, "-c", "import lightgbm"]
+    return subprocess.run(command, capture_output=True, timeout=120, check=False).returncode == 0
 
 
 def _candidates() -> Iterator[str | None]:
@@ -54,12 +60,17 @@ def _install_playwrights() -> None:
     subprocess.run(command, capture_output=True, timeout=600, check=False)
 
 
-def _install_debians() -> None:
+def _lacking() -> list[str]:
+    """Return the Debian packages of what does not start."""
+    found = {"chromium": find_chromium, "libatomic1": _driver_starts, "libgomp1": _lightgbm_starts}
+    return [name for name, starts in found.items() if not starts()]
+
+
+def _install_debians(packages: list[str]) -> None:
     if platform.system() != "Linux" or shutil.which("apt-get") is None:
         return
     sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    install = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "-q"]
-    install += ["libatomic1"] if find_chromium() else ["chromium", "libatomic1"]
+    install = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "-q", *packages]
     for command in (install, [*sudo, "apt-get", "update", "-q"], install):
         with contextlib.suppress(FileNotFoundError, subprocess.TimeoutExpired):  # there may be no sudo
             done = subprocess.run(
@@ -70,29 +81,28 @@ def _install_debians() -> None:
 
 
 def main() -> int:
-    """Make sure that there is a Chromium; say in one line where there is none."""
-    found = find_chromium()
-    if found is None and VARIABLE in os.environ:
+    """Make sure that there is a Chromium, and what it and LightGBM need; say in one line what is missing."""
+    lacking = _lacking()
+    if "chromium" in lacking and VARIABLE in os.environ:
         print(
             f"{VARIABLE} is {os.environ[VARIABLE]!r}, which does not start; name a Chromium.", file=sys.stderr
         )
         return 1
-    ready = found is not None and _driver_starts()
-    for install in (_install_playwrights, _install_debians):
-        if not ready:
-            print("Installing Chromium for the browser tests ...")
-            install()
-            found = find_chromium()
-            ready = found is not None and _driver_starts()
-    if found is None:
+    if "chromium" in lacking:
+        print("Installing Chromium for the browser tests ...")
+        _install_playwrights()
+        lacking = _lacking()
+    if lacking:
+        print(f"Installing {', '.join(lacking)} for the tests ...")
+        _install_debians(lacking)
+        lacking = _lacking()
+    if lacking:
         print(
-            "No Chromium was found, and neither Playwright nor apt-get could install one: "
-            f"install Chromium or Chrome, or name it with {VARIABLE}=/path/to/chromium.",
+            f"The tests need {', '.join(lacking)}, and apt-get could not install it: install it (these are Debian's "
+            f"names), or name a Chromium or Chrome with {VARIABLE}=/path/to/chromium.",
             file=sys.stderr,
         )
-    elif not ready:
-        print("Playwright does not start: install libatomic1 (Debian, Ubuntu) or libatomic.", file=sys.stderr)
-    return int(not ready)
+    return int(bool(lacking))
 
 
 if __name__ == "__main__":

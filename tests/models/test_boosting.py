@@ -1,15 +1,18 @@
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import radiowidgets as rw
-from radiowidgets.errors import DataError, ParameterError
+from radiowidgets.errors import DataError, MissingExtraError, ParameterError
 from radiowidgets.models.boosting import (
     GRID,
     PAPER_BINARY,
     PAPER_SEVEN,
     confusion_shares,
     f1_in_bins,
+    import_lightgbm,
     load_boosting,
     repeat_splits,
     scan_parameters,
@@ -254,3 +257,11 @@ def test_colours_of_rms_separate_hii_regions_from_young_stellar_objects(realdata
         f"RMS: {roc_auc_score(yso, chance):.3f}; of {len(own)}: {without:.3f} without radio, {with_radio:.3f} with"
     )
     assert without > 0.6 and with_radio > without
+
+
+def test_an_openmp_that_is_missing_is_told(tmp_path, monkeypatch):
+    (tmp_path / "lightgbm.py").write_text('raise OSError("libgomp.so.1: cannot open shared object file")')
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "lightgbm", raising=False)
+    with pytest.raises(MissingExtraError, match=r"libgomp\.so\.1.*apt install libgomp1"):
+        import_lightgbm()
