@@ -1,6 +1,7 @@
 """Outlines of objects put right with the keyboard and the pointer."""
 
 import re
+from uuid import uuid4
 
 from browser.lab import open_notebook, restart_kernel, run_all, screenshot
 from playwright.sync_api import Locator, Page, expect
@@ -16,7 +17,7 @@ def picture(k):
     bright = 20 * np.exp(-0.5 * ((x - 20) ** 2 + (y - 40) ** 2) / 9) + 15 * (abs(x - 44) < 4) * (abs(y - 16) < 9)
     return (bright + rng.normal(size=(64, 64))).astype("float32")
 frames = rw.FrameSet.from_images([picture(k) for k in range(12)])
-run = rw.Run.create("runs/outlined", frames, annotator="ada")
+run = rw.Run.create("RUN", frames, annotator="ada")
 found = {0: [{"class": "COMPACT", "rings": [[[14, 34], [26, 34], [26, 46], [14, 46]]]}]}
 rw.Outline(run, [0, 1, 2], start=found)
 """
@@ -29,9 +30,25 @@ def outline(page: Page) -> Locator:
     return root
 
 
+def made() -> tuple[str, str]:
+    """Return a new run's name and the cell that makes it; a test that is tried again begins with another."""
+    name = f"outlined-{uuid4().hex[:8]}"
+    return name, MAKE.replace("RUN", f"runs/{name}")
+
+
+def resting_box(element: Locator) -> dict[str, float]:
+    """Return where an element is once the page no longer moves it."""
+    element.scroll_into_view_if_needed()
+    before = None
+    while (box := element.bounding_box()) != before:
+        before = box
+        element.page.wait_for_timeout(100)
+    return box
+
+
 def draw_round(page: Page, root: Locator, corners: list[tuple[float, float]]) -> None:
     """Drag along corners given in pixels of the frame."""
-    box = root.locator(".rw-outline-pen").bounding_box()
+    box = resting_box(root.locator(".rw-outline-pen"))
     step = box["width"] / 64
     for k, (x, y) in enumerate(corners):
         page.mouse.move(box["x"] + (x + 0.5) * step, box["y"] + box["height"] - (y + 0.5) * step, steps=6)
@@ -41,7 +58,8 @@ def draw_round(page: Page, root: Locator, corners: list[tuple[float, float]]) ->
 
 
 def test_outlines_are_corrected_drawn_and_saved_and_a_restart_loses_nothing(page, jupyter):
-    open_notebook(page, jupyter.write("outline.ipynb", [MAKE]))
+    name, cell = made()
+    open_notebook(page, jupyter.write("outline.ipynb", [cell]))
     run_all(page)
     root = outline(page)
     facts = root.locator(".rw-relabel-facts")
@@ -78,7 +96,7 @@ def test_outlines_are_corrected_drawn_and_saved_and_a_restart_loses_nothing(page
     expect(root.locator(".rw-help-card")).to_contain_text("another island of this object")
     page.keyboard.press("Escape")
 
-    log = LabelLog(jupyter.root / "runs" / "outlined" / "labels", annotator="ada")
+    log = LabelLog(jupyter.root / "runs" / name / "labels", annotator="ada")
     (frame_id,) = log.outlines()
     first, second = log.outlines()[frame_id]
     assert first["class"] == "EXTENDED" and first["rings"][0][0] == [9, 34]
@@ -95,7 +113,7 @@ def test_outlines_are_corrected_drawn_and_saved_and_a_restart_loses_nothing(page
 
 
 def test_changes_are_taken_back_before_savings_and_small_objects_are_seen_close_up(page, jupyter):
-    open_notebook(page, jupyter.write("close.ipynb", [MAKE.replace("runs/outlined", "runs/close")]))
+    open_notebook(page, jupyter.write("close.ipynb", [made()[1]]))
     run_all(page)
     root = outline(page)
     root.locator(".rw-heading").click()
