@@ -257,7 +257,7 @@ KILLED = """
     if what == "full":
         sizes = {name: (folder / "whole" / name).stat().st_size for name in whole}
         for most in [0, 40, 300, *sorted(size - 1 for size in sizes.values())]:
-            print(most, life(place, most=most))
+            print(most, life(place, most=most), flush=True)  # or a child prints it once more
     while killed < lives:
         code = life(place, after=rng.uniform(0, 0.6 * took))
         assert code in (0, -signal.SIGKILL), code
