@@ -283,11 +283,11 @@ def test_many_events_are_counted_quickly_and_one_more_at_once(log):
     tally = Tally(log)
     start = time.process_time()
     assert tally.progress(200_000).rated == 20_000
-    assert time.process_time() - start < 0.5  # about 0.08 s on an idle machine
+    first = time.process_time() - start  # about 0.08 s on an idle machine
     keys = []
     for k in range(9):
         add(log, rating(200_000 + k, f"f{k}", 3, at=200_000 + 3 * k, look="repeat"))
         start = time.process_time()
         progress = tally.progress(200_000)
         keys.append(time.process_time() - start)
-    assert progress.repeats == 9 and np.median(keys) < 0.01  # about 1 ms
+    assert progress.repeats == 9 and np.median(keys) < first / 8  # about 1 ms
