@@ -11,7 +11,6 @@ import os
 import sys
 import threading
 import types
-import warnings
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -131,9 +130,7 @@ def warm_up() -> threading.Thread:
 def _compile() -> None:
     try:
         rows = np.random.default_rng(0).normal(size=(5000, 4)).astype(np.float32)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            _model(len(rows), 0, 15, 0.1).set_params(n_epochs=2).fit(rows)
+        _model(len(rows), 0, 15, 0.1).set_params(n_epochs=2).fit(rows)
     except ImportError:  # whoever asks for a projection is told
         return
 
@@ -249,8 +246,7 @@ def _umap(axes: np.ndarray, seed: int, fit_at_most: int, neighbours: int, min_di
         rows = np.sort(np.random.default_rng(seed).choice(len(axes), fit_at_most, replace=False))
     model = _model(len(rows), seed, neighbours, min_distance)
     out = np.empty((len(axes), 2), np.float32)
-    with warnings.catch_warnings():  # it speaks of its own choices: one thread where it is seeded
-        warnings.simplefilter("ignore")
+    with np.errstate(all="ignore"):  # of this thread; to catch warnings would hide those of all others
         out[rows] = model.fit_transform(axes[rows])
         rest = np.setdiff1d(np.arange(len(axes)), rows, assume_unique=True)
         for start in range(0, len(rest), _PART):

@@ -5,7 +5,6 @@ import hashlib
 import os
 import re
 import threading
-import time
 import tracemalloc
 import warnings
 
@@ -644,11 +643,8 @@ def test_a_large_map_opens_at_once(tmp_path):
     with path.open("wb") as file:
         file.write(header.tostring().encode())
         file.truncate(2880 + 1_600_000_000 + 2880)  # sparse: takes no space
-    SkyMap.open(path)
-    start = time.perf_counter()
-    sky = SkyMap.open(path)
-    assert time.perf_counter() - start < 0.2
     tracemalloc.start()
+    sky = SkyMap.open(path)
     assert sky.rows(19_990, 20_000).shape == (10, 20_000)
     assert sky.read(10_000, 10_256, 10_000, 10_256).sum() == 0
     assert tracemalloc.get_traced_memory()[1] < 5 * 2**20

@@ -151,10 +151,13 @@ def test_a_million_rows_are_compared_in_no_time():
     count = 1_000_000
     values = {"a": rng.normal(size=count).astype(np.float32), "b": rng.normal(size=count)}
     columns = {name: lambda column=column: column for name, column in values.items()}
-    times = []
+    times, plain = [], []
     for _ in range(5):
         start = time.process_time()
         mask = match("a > 0.5 and b < 1", columns, count)
         times.append(time.process_time() - start)
-    np.testing.assert_array_equal(mask, (values["a"] > 0.5) & (values["b"] < 1))
-    assert min(times) < 0.05
+        start = time.process_time()
+        wanted = (values["a"] > 0.5) & (values["b"] < 1)
+        plain.append(time.process_time() - start)
+    np.testing.assert_array_equal(mask, wanted)
+    assert min(times) < 50 * min(plain)  # some 5 times; a loop over the rows would take 200 times and more

@@ -1,4 +1,6 @@
 import sys
+import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -85,6 +87,30 @@ def test_importing_umap_leaves_tensorflow_alone():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_warming_up_hides_nobodys_warnings(monkeypatch):
+    working, done = threading.Event(), threading.Event()
+
+    class Slow(Stand):
+        def set_params(self, **_):
+            return self
+
+        def fit(self, rows):
+            self.fits.append(len(rows))
+            working.set()
+            done.wait(10)
+
+    monkeypatch.setattr(projection, "_model", Slow)
+    monkeypatch.setattr(projection, "_compiled", None)
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        thread = projection.warm_up()
+        assert working.wait(10)
+        warnings.warn("7 of 8 sources have no frame", stacklevel=1)
+        done.set()
+        thread.join()
+    assert [str(warning.message) for warning in shown] == ["7 of 8 sources have no frame"]
 
 
 def test_neighbours_are_the_nearest_and_nobody_their_own(embedding):
