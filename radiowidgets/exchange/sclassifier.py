@@ -1,4 +1,4 @@
-"""Files of the sclassifier family: data lists (JSON), tables of features, predictions and outliers (ASCII).
+"""Files of the sclassifier family: data lists, caesar's objects (JSON), features, predictions, outliers (ASCII).
 
 Class ids are those of its tools, which count in several ways: `CLASS_IDS` of compact sources (what this package calls
 RG is GALAXY there), `MORPHOLOGY_IDS` of sclassifier-vit, `ANOMALY_IDS`. Functions take one of them as `ids`.
@@ -32,6 +32,8 @@ MORPHOLOGY_IDS = {
     "BACKGROUND": 0, "RADIO-GALAXY": 1, "EXTENDED": 2, "DIFFUSE": 3, "DIFFUSE-LARGE": 4, "ARTEFACT": 5,
 }  # fmt: skip
 ANOMALY_IDS = {"ORDINARY": 0, "COMPLEX": 1, "PECULIAR": 2}
+#: Of caesar-yolo; caesar-mrcnn counts them from 1.
+OBJECT_IDS = {"SPURIOUS": 0, "COMPACT": 1, "EXTENDED": 2, "EXTENDED-MULTISLAND": 3, "FLAGGED": 4}
 _OTHER = re.compile(r"class-(-?\d{1,9})")
 _THEIRS = {"RG": "GALAXY", "": "UNKNOWN"}
 _OURS = {"GALAXY": "RG", "UNKNOWN": ""}
@@ -282,10 +284,7 @@ def read_data_list(path: str | os.PathLike[str], ids: Mapping[str, int] = CLASS_
         If the file is no data list.
     """
     path = Path(path).expanduser()
-    try:
-        content = json.loads(_read(path))
-    except (ValueError, RecursionError) as error:
-        raise CatalogueError(f"{path} is no JSON ({error!s:.80}).") from error
+    content = _json(path)
     entries = content.get("data") if isinstance(content, dict) else None
     if not isinstance(entries, list):
         raise CatalogueError(f'{path} is no data list; it should be as {{"data": [{{"filepaths": ...}}]}}.')
@@ -335,6 +334,132 @@ def _entry(entry: Any, ids: Mapping[str, int]) -> tuple[dict[str, Any], bool]:
         row["is_outlier"] = bool(_whole(entry["is_outlier"]))
         row["outlier_score"] = float(entry["outlier_score"])
     return row, same
+
+
+# ------------------------------------------------------------------------------------
+# objects of caesar-yolo and caesar-mrcnn
+
+
+def write_caesar(
+    path: str | os.PathLike[str],
+    table: pd.DataFrame,
+    patches: Sequence[tuple[int, int, np.ndarray]] | None = None,
+) -> Path:
+    """Write objects of a map as caesar-yolo does or, with masks, as caesar-mrcnn.
+
+    Parameters
+    ----------
+    path : str or path
+    table : DataFrame
+        x0, y0, x1, y1 (box in pixels of the map, from 0, ends exclusive), kind (a class of `OBJECT_IDS`) and score (0
+        to 1), such as ``found.table`` of `maskrcnn`. Columns edge and merged are written where there are. Names are
+        those of a column name, else S1, S2 and so on.
+    patches : sequence of (y0, x0, bool array), optional
+        Masks, such as ``found.patches``: adds the pixels of each object, and class ids count from 1.
+
+    Raises
+    ------
+    ParameterError
+        If a column is missing, a class is none of theirs, a box has no size or a number is not finite.
+    """
+    box = ("x0", "y0", "x1", "y1")
+    for column in (*box, "kind", "score"):
+        if column not in table.columns:
+            raise ParameterError(
+                f"the table has no column {column}; caesar's objects have a box, kind and score."
+            )
+    if patches is not None:
+        _same_length("patches", list(patches), len(table))
+    objects = []
+    for k, row in enumerate(table.to_dict("records")):
+        kind = str(row["kind"])
+        if kind not in OBJECT_IDS:
+            raise ParameterError(f"caesar has no class {kind!r:.40}; it knows {', '.join(OBJECT_IDS)}.")
+        x0, y0, x1, y1, score = (float(row[column]) for column in (*box, "score"))
+        if not (math.isfinite(x0 + y0 + x1 + y1 + score) and x0 < x1 and y0 < y1):
+            raise ParameterError(
+                f"row {k} has the box {(x0, y0, x1, y1)} and the score {score}; leave it out."
+            )
+        entry: dict[str, Any] = {
+            "name": str(row.get("name", f"S{k + 1}")),
+            "x1": x0, "x2": x1, "y1": y0, "y2": y1,
+            "class_id": OBJECT_IDS[kind] + (patches is not None),
+            "class_name": kind.lower(),
+            "score": score,
+            "edge": int(row.get("edge", False)),
+            "merged": bool(row.get("merged", False)),
+        }  # fmt: skip
+        if patches is not None:
+            low, left, mask = patches[k]
+            entry["pixels"] = np.add(np.argwhere(mask), (low, left)).tolist()
+        objects.append(entry)
+    with drafted(Path(path)) as draft:
+        draft.write_text(json.dumps({"sources": objects}, indent=1) + "\n", encoding="utf-8")
+    return Path(path)
+
+
+def read_caesar(path: str | os.PathLike[str]) -> SclassifierTable:
+    """Read the objects that caesar-yolo or caesar-mrcnn found in a map.
+
+    Returns
+    -------
+    SclassifierTable
+        Indexed by name, with the columns of a finder's result, so that ``Found(read_caesar(path))`` can be matched
+        with others: x, y (centre of the box, pixels from 0), ra, dec, flux and peak (NaN: the files have none), score,
+        kind (as in `OBJECT_IDS`, by name), x0, y0, x1, y1 (ends exclusive), edge and merged. Objects that cannot be
+        read are left out, counted in `notes` and listed in `left_out`.
+
+    Raises
+    ------
+    CatalogueError
+        If the file holds no such list.
+    """
+    path = Path(path).expanduser()
+    content = _json(path)
+    entries = content.get("sources", content.get("objs")) if isinstance(content, dict) else None
+    if not isinstance(entries, list):
+        raise CatalogueError(f'{path} holds no objects; it should be as {{"sources": [{{"x1": ...}}]}}.')
+    good, bad = [], []
+    for k, entry in enumerate(entries, 1):
+        try:
+            good.append(_object(entry))
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            bad.append((k, f"no {error}" if isinstance(error, KeyError) else str(error)[:100]))
+    columns = [
+        "name",
+        "x",
+        "y",
+        "ra",
+        "dec",
+        "flux",
+        "peak",
+        "score",
+        "kind",
+        "x0",
+        "y0",
+        "x1",
+        "y1",
+        "edge",
+        "merged",
+    ]
+    table = pd.DataFrame(good, columns=columns).set_index("name")
+    return _finish(SclassifierTable(table), bad, "entry", [])
+
+
+def _object(entry: Any) -> dict[str, Any]:
+    if not isinstance(entry, dict):
+        raise TypeError(f"an entry is {type(entry).__name__}, not an object")
+    x0, x1, y0, y1, score = (float(entry[key]) for key in ("x1", "x2", "y1", "y2", "score"))
+    if not (math.isfinite(x0 + x1 + y0 + y1) and x0 < x1 and y0 < y1):
+        raise ValueError(f"the box {(x0, y0, x1, y1)} has no size")
+    if not 0 <= score <= 1:
+        raise ValueError(f"the score {score} is not from 0 to 1")
+    return {
+        "name": str(entry["name"]), "x": (x0 + x1 - 1) / 2, "y": (y0 + y1 - 1) / 2,
+        "ra": math.nan, "dec": math.nan, "flux": math.nan, "peak": math.nan,
+        "score": score, "kind": str(entry["class_name"]).upper(), "x0": x0, "y0": y0, "x1": x1, "y1": y1,
+        "edge": bool(_whole(entry.get("edge", 0))), "merged": bool(_whole(entry.get("merged", 0))),
+    }  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------
@@ -462,6 +587,13 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise CatalogueError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(_read(path))
+    except (ValueError, RecursionError) as error:
+        raise CatalogueError(f"{path} is no JSON ({error!s:.80}).") from error
 
 
 def _finish(

@@ -12,15 +12,19 @@ from radiowidgets.exchange.sclassifier import (
     ANOMALY_IDS,
     CLASS_IDS,
     MORPHOLOGY_IDS,
+    OBJECT_IDS,
     class_id,
     class_name,
+    read_caesar,
     read_cutouts,
     read_data_list,
     read_features,
+    write_caesar,
     write_cutouts,
     write_data_list,
     write_features,
 )
+from radiowidgets.finding.finders import Found
 
 NAMES = st.text(st.characters(codec="utf-8", categories=["L", "N", "P"]), min_size=1, max_size=12).filter(
     lambda name: not name.startswith("#")
@@ -181,3 +185,58 @@ def test_names_that_would_break_the_file_are_refused(tmp_path):
         write_data_list(tmp_path / "x", pd.DataFrame({"filepaths": [[]]}))
     with pytest.raises(ParameterError, match="2 labels for 1"):
         write_features(tmp_path / "x", table.rename({"two words": "one"}), ["HII", "PN"])
+
+
+def test_objects_go_out_as_caesar_writes_them_and_come_back(tmp_path):
+    table = pd.DataFrame(
+        {
+            "x0": [3, 10],
+            "y0": [1, 4],
+            "x1": [6, 30],
+            "y1": [3, 5],
+            "kind": list(OBJECT_IDS)[1::2],
+            "score": [0.9, 0.25],
+        }
+    )
+    path = write_caesar(tmp_path / "a.json", table)
+    first = json.loads(path.read_text())["sources"][0]
+    assert first == {
+        "name": "S1", "x1": 3, "x2": 6, "y1": 1, "y2": 3, "class_id": 1, "class_name": "compact", "score": 0.9,
+        "edge": 0, "merged": False,
+    }  # fmt: skip
+    again = read_caesar(path)
+    assert again.index.tolist() == ["S1", "S2"] and not again.notes
+    for column in table:
+        assert again[column].tolist() == table[column].tolist()
+    assert again["x"].tolist() == [4, 19.5] and again["y"].tolist() == [1.5, 4]
+    mask = np.array([[True, False, True], [False, True, False]])
+    path = write_caesar(tmp_path / "b.json", table[:1], [(1, 3, mask)])
+    (first,) = json.loads(path.read_text())["sources"]
+    assert first["pixels"] == [[1, 3], [1, 5], [2, 4]] and first["class_id"] == 2
+    assert Found(read_caesar(path), "caesar").table["kind"].tolist() == ["COMPACT"]
+
+
+def test_objects_of_caesar_that_make_no_sense_are_listed(tmp_path):
+    whole = {"name": "S1", "x1": 3.0, "x2": 6.0, "y1": 1.0, "y2": 3.0, "class_id": 0, "class_name": "spurious",
+             "score": 0.5, "edge": 1}  # fmt: skip
+    path = tmp_path / "a.json"
+    bad = [{"x2": 3.0}, {"score": 1.5}, {"y1": float("nan")}, {"x1": None}]
+    path.write_text(json.dumps({"image_id": 0, "objs": [whole, *({**whole, **more} for more in bad), 7]}))
+    table = read_caesar(path)
+    assert table["edge"].tolist() == [True] and table["kind"].tolist() == ["SPURIOUS"]
+    assert table.left_out["entry"].tolist() == [2, 3, 4, 5, 6] and "5 of 6" in table.notes[0]
+    path.write_text("[]")
+    with pytest.raises(CatalogueError, match="holds no objects"):
+        read_caesar(path)
+    good = pd.DataFrame({"x0": [0], "y0": [0], "x1": [2], "y1": [2], "kind": ["COMPACT"], "score": [1.0]})
+    for change, says in [
+        ({"kind": "RING"}, "no class 'RING'"),
+        ({"x1": 0}, "leave it out"),
+        ({"score": np.nan}, "nan"),
+    ]:
+        with pytest.raises(ParameterError, match=says):
+            write_caesar(path, good.assign(**change))
+    with pytest.raises(ParameterError, match="no column y1"):
+        write_caesar(path, good.drop(columns="y1"))
+    with pytest.raises(ParameterError, match="0 patches for 1"):
+        write_caesar(path, good, [])

@@ -27,7 +27,7 @@ from radiowidgets.data.manifest import MANIFEST, read_manifest
 from radiowidgets.data.maps import SkyMap
 from radiowidgets.errors import DataError, LabelError, RadioWidgetsError
 from radiowidgets.exchange.astronomaly import read_astronomaly
-from radiowidgets.exchange.sclassifier import read_data_list, read_features
+from radiowidgets.exchange.sclassifier import read_caesar, read_data_list, read_features, write_caesar
 from radiowidgets.labels.events import Event
 from radiowidgets.labels.log import LabelLog
 from radiowidgets.labels.schema import DEFAULT_SCHEMA, Schema
@@ -312,6 +312,21 @@ def read_data_entries(path: Path) -> None:
     assert table.index.map(type).isin([str]).all()
 
 
+def read_objects(path: Path) -> None:
+    table = read_caesar(path)
+    assert (table["x1"] > table["x0"]).all() and table["score"].between(0, 1).all()
+
+
+def objects_of_caesar() -> list[bytes]:
+    table = pd.DataFrame({"x0": [1, 8], "y0": [2, 0], "x1": [4, 9], "y1": [5, 3], "score": [0.9, 0.5]})
+    table["kind"] = ["COMPACT", "FLAGGED"]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "objects.json"
+        write_caesar(path, table)
+        write_caesar(path.with_suffix(".masks"), table, [(2, 1, np.ones((3, 3), bool))] * 2)
+        return [path.read_bytes(), path.with_suffix(".masks").read_bytes()]
+
+
 def read_scores(path: Path) -> None:
     output = read_astronomaly(path)
     assert output.scores["human_label"].dropna().between(0, 5).all()
@@ -352,6 +367,7 @@ KINDS: dict[str, tuple[Callable[[], list[bytes]], Callable[[Path], None], type[E
     "schema": (lambda: [DEFAULT_SCHEMA.to_yaml().encode()], read_schema, LabelError),
     "features of sclassifier": (feature_tables, read_features_table, RadioWidgetsError),
     "data list of sclassifier": (data_lists, read_data_entries, RadioWidgetsError),
+    "objects of caesar": (objects_of_caesar, read_objects, RadioWidgetsError),
     "scores of Astronomaly": (anomaly_scores, read_scores, RadioWidgetsError),
     "card of a model": (cards, read_model_card, RadioWidgetsError),
 }
