@@ -94,7 +94,7 @@ def project(
     out = np.full((len(values), 2), np.nan, np.float32)
     known_rows = np.isfinite(values).all(axis=1)
     axes = _main_axes(values[known_rows], dimensions)
-    if method == "umap" and len(axes) >= FEWEST:
+    if method == "umap" and len(axes) >= FEWEST and np.ptp(axes, axis=0).any():
         out[known_rows] = _umap(axes, seed, fit_at_most, neighbours, min_distance)
     else:
         out[known_rows, : min(2, axes.shape[1])] = axes[:, :2]
@@ -297,18 +297,21 @@ def _needed(name: str) -> Any:
 def _nearest_exactly(
     values: np.ndarray, asked: np.ndarray, count: int, own: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    squares = np.einsum("ij,ij->i", values, values)
     found = np.empty((len(asked), count), np.int64)
     distances = np.empty((len(asked), count), np.float32)
-    rows = max(1, int(2e7 / len(values)))  # of queries at a time
+    rows = max(1, int(1e7 / len(values)))  # of queries at a time
     for start in range(0, len(asked), rows):
-        part = asked[start : start + rows]
-        apart = squares - 2 * (part @ values.T)
+        part = asked[start : start + rows].astype(np.float64)
+        apart = np.empty((len(part), len(values)))
+        for first in range(0, len(values), _PART):
+            # In double precision: where rows lie far from 0, the squares' difference would lose all digits in single.
+            some = values[first : first + _PART].astype(np.float64)
+            apart[:, first : first + _PART] = np.einsum("ij,ij->i", some, some) - 2 * (part @ some.T)
         each = np.arange(len(part))
         if own:
             apart[each, start + each] = np.inf
         near = np.argpartition(apart, count - 1, axis=1)[:, :count]
-        exact = np.linalg.norm(values[near] - part[:, None], axis=2)  # the squares' difference loses digits
+        exact = np.linalg.norm(values[near] - part[:, None], axis=2)
         order = np.argsort(exact, axis=1, kind="stable")
         found[start : start + rows] = np.take_along_axis(near, order, axis=1)
         distances[start : start + rows] = np.take_along_axis(exact, order, axis=1)

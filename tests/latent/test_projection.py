@@ -125,6 +125,21 @@ def test_neighbours_are_the_nearest_and_nobody_their_own(embedding):
     assert found.shape == (4, 3) and set(found[:2, :2].ravel()) == {0, 1}
 
 
+def test_neighbours_are_the_nearest_far_from_nought_too(embedding):
+    values = embedding[0].copy()
+    values[:150, 3] += 1e4
+    values += 2000
+    apart = np.linalg.norm(values[:, None].astype(float) - values.astype(float), axis=2)
+    np.fill_diagonal(apart, np.inf)
+    np.testing.assert_allclose(nearest(values, 5)[1], np.sort(apart, axis=1)[:, :5], rtol=1e-5)
+
+
+def test_rows_that_are_all_alike_have_a_place(monkeypatch):
+    monkeypatch.setattr(projection, "_model", Stand)
+    assert np.array_equal(project(np.full((20, 4), 3.0)), np.zeros((20, 2)))
+    assert np.array_equal(project(np.zeros((20, 0))), np.zeros((20, 2)))
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
