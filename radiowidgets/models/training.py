@@ -88,7 +88,7 @@ class Epochs(keras.callbacks.Callback):
 
 
 class Keep(Epochs):
-    """Note what each epoch gave, in a history that may have begun before."""
+    """Note what each epoch gave, in a history that may have begun before; a loss that is no number ends it."""
 
     def __init__(self, history: History) -> None:
         super().__init__()
@@ -96,7 +96,11 @@ class Keep(Epochs):
 
     def after_epoch(self, epoch: int, logs: dict[str, float]) -> None:
         """Add one entry to each line."""
-        del epoch
+        if not np.isfinite(logs.get("loss", 0.0)):
+            raise ParameterError(
+                f"the loss of epoch {epoch + 1} is {logs['loss']}; give a smaller learning rate, and images that are "
+                "finite."
+            )
         for name, value in logs.items():
             self.history.setdefault(name, []).append(value)
 
@@ -149,7 +153,7 @@ class Best(Epochs):
     def restore(self, model: keras.Model) -> None:
         """Give the model the weights of the best epoch, if one was finished."""
         if self.folder is not None and (self.folder / BEST).exists():
-            model.load_weights(self.folder / BEST)
+            _load(model, self.folder / BEST)
         elif self._weights is not None:
             model.set_weights(self._weights)
 
@@ -206,7 +210,7 @@ class Training:
     Raises
     ------
     RunError
-        If the folder holds another training.
+        If the folder holds another training, or one that is damaged.
     """
 
     def __init__(self, about: dict[str, Any], folder: Any = None, patience: int | None = None) -> None:
@@ -214,7 +218,12 @@ class Training:
         self._state: dict[str, Any] = {}
         self.folder = None if folder is None else Path(folder)
         if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise RunError(
+                    f"{self.folder} cannot be made ({error.strerror}); name another folder."
+                ) from error
             self._state = _read_state(self.folder, about)
         self.history: History = self._state.get("history", {})
         self.callbacks: list[Any] = [Keep(self.history)]
@@ -235,25 +244,50 @@ class Training:
         if not self._state or self.folder is None:
             return
         model.optimizer.build(model.trainable_variables)
-        model.load_weights(self.folder / self._state["weights"])
-        for variable, value in zip(_seeds(model), self._state["seeds"], strict=True):
-            variable.assign(np.asarray(value, np.uint32))
+        _load(model, self.folder / Path(self._state["weights"]).name)
+        try:
+            for variable, value in zip(_seeds(model), self._state["seeds"], strict=True):
+                variable.assign(np.asarray(value, np.uint32))
+        except (ValueError, TypeError, OverflowError) as error:
+            raise _damaged(self.folder / STATE, error) from error
 
 
 def _read_state(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
     """Return the state of a folder, {} of a new one."""
     if not (folder / STATE).exists():
         return {}
-    state: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
+    try:
+        state: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        if "losses" in state:  # as it was written before there were histories
+            state["history"] = {"loss": state.pop("losses")}
+        lengths = {len([float(value) for value in line]) for line in state["history"].values()}
+        if lengths != {state["epoch"]} or not isinstance(state["weights"], str):
+            raise ValueError(f"{state['epoch']} epochs with histories of {sorted(lengths)}")
+        float(state.get("seconds", 0.0)), list(state["seeds"])
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise _damaged(folder / STATE, error) from error
     for key, value in about.items():
         if state.get(key) != value:
             raise RunError(
                 f"{folder} holds a training with {key} {state.get(key)!r}, not {value!r}; "
                 "name another folder, or delete this one to start anew."
             )
-    if "losses" in state:  # as it was written before there were histories
-        state["history"] = {"loss": state.pop("losses")}
     return state
+
+
+def _load(model: keras.Model, path: Path) -> None:
+    try:
+        model.load_weights(path)
+    except (OSError, ValueError, KeyError) as error:  # cut off, or of another network
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> RunError:
+    said = f"{type(error).__name__}: {error}".split("\n", maxsplit=1)[0][:200]
+    return RunError(
+        f"the training in {path.parent} cannot go on: {path.name} is missing, damaged or of another network ({said}). "
+        "Restore the folder, or delete it to start anew."
+    )
 
 
 def _seeds(model: keras.Model) -> list[Any]:

@@ -162,6 +162,7 @@ def show_points(
     values: Sequence[Any] | np.ndarray | pd.Series | None = None,
     *,
     name: str = "",
+    axes: tuple[str, str] | None = None,
     height: int = 420,
 ) -> ipywidgets.Widget:
     """Show any number of points in a plane, such as a projected embedding, by HoloViews and datashader.
@@ -174,9 +175,11 @@ def show_points(
         Rows that are not finite are left out.
     values : sequence of numbers or texts, optional
         Numbers colour by their mean in each pixel, texts by category, grey where there is none; by default the colour
-        tells how many points there are.
+        of many points tells how many there are.
     name : str
         What the values are.
+    axes : (str, str), optional
+        What lies across and up; by default no axes are drawn, for those of a projection mean nothing.
     height : int
         Height in pixels.
 
@@ -199,10 +202,12 @@ def show_points(
         table[name or "value"] = kinds.astype("category") if texts else kinds
     table = table[np.isfinite(places).all(axis=1)]
     drawn = _kinds(table) if texts else _scale(table)
-    axes = {"xaxis": None, "yaxis": None, "title": name, "active_tools": ["pan", "wheel_zoom"]}
+    across, up = axes or ("", "")
+    named = {"xlabel": across, "ylabel": up} if axes else {"xaxis": None, "yaxis": None}
     size = {"frame_height": height, "frame_width": int(height * 1.3)}
     legend = {"legend_position": "right"} if texts else {}
-    return _view(drawn.opts(**axes, **size, **legend), height + 70)
+    shown = drawn.opts(title=name, active_tools=["pan", "wheel_zoom"], **named, **size, **legend)
+    return _view(shown, height + (120 if axes else 70))
 
 
 def show_curve(
@@ -265,15 +270,17 @@ def show_curve(
 
 
 def _scale(table: pd.DataFrame) -> Any:
-    """Return points coloured by a number, the last column; by how many there are where it is y."""
+    """Return points coloured by a number, the last column; where it is y, by how many there are if they are many."""
     import datashader as ds
     import holoviews as hv
     from holoviews.operation.datashader import dynspread, rasterize
 
     columns = list(table.columns[2:])
-    if len(table) <= MOST_DOTS and columns:
-        ends = tuple(np.nanpercentile(table[columns[0]], (1, 99)))
+    if len(table) <= MOST_DOTS:
         dots = hv.Points(table, ["x", "y"], columns)
+        if not columns:
+            return dots.opts(color=PALETTE[0], alpha=0.6, size=4, line_color=None)
+        ends = tuple(np.nanpercentile(table[columns[0]], (1, 99)))
         return dots.opts(color=columns[0], cmap="viridis", clim=ends, colorbar=True, size=4, line_color=None)
     aggregator = ds.mean(columns[0]) if columns else ds.count()
     picture = dynspread(rasterize(hv.Points(table, ["x", "y"], columns), aggregator=aggregator))

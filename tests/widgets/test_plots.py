@@ -73,6 +73,17 @@ def test_points_must_be_in_a_plane(monkeypatch):
         rw.show_points(np.zeros((4, 2)), [1, 2])
 
 
+def test_axes_are_drawn_where_they_mean_something(monkeypatch):
+    import holoviews as hv
+
+    hv.extension("bokeh")
+    monkeypatch.setattr(plots, "_loaded", True)
+    monkeypatch.setattr(plots, "_view", lambda shown, _: hv.render(shown, "bokeh"))
+    figure = rw.show_points(np.eye(2), axes=("alpha", "r"))
+    assert [axis.axis_label for axis in (*figure.xaxis, *figure.yaxis)] == ["alpha", "r"]
+    assert figure.xaxis[0].visible and not rw.show_points(np.eye(2)).xaxis[0].visible
+
+
 def test_a_curve_is_of_numbers_in_a_row(monkeypatch):
     monkeypatch.setattr(plots, "_loaded", True)
     with pytest.raises(ParameterError, match=r"shape \(2, 2\)"):

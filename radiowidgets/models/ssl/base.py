@@ -297,9 +297,16 @@ def train(
 
     Raises
     ------
+    ParameterError
+        If the frames have another number of channels than the recipe, or the loss of an epoch is not finite.
     RunError
-        If the folder holds a training by another recipe or seed.
+        If the folder holds a training by another recipe or seed, or one that is damaged.
     """
+    channels = getattr(frames, "shape", (recipe.channels,))[-1]
+    if channels != recipe.channels:
+        raise ParameterError(
+            f"the frames have {channels} channels, the recipe {recipe.channels}; give it channels={channels}."
+        )
     about = {"recipe": asdict(recipe), "seed": seed, "frames": len(frames)}
     training = Training(about, folder)
     data = Batches(frames, recipe.batch_size, seed, labels, first_epoch=training.epochs)
