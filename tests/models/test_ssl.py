@@ -84,28 +84,26 @@ def test_a_stopped_training_goes_on_as_if_it_had_not(frames, tmp_path):
         train(make_method(TINY), frames, TINY, tmp_path / "run", seed=1)
 
 
-@pytest.mark.parametrize("name", ["state.json", "epoch-00001.weights.h5"])
-@pytest.mark.parametrize("left", [None, 0, 200])
-def test_a_damaged_training_says_so(frames, tmp_path, eager, name, left):
+def test_a_damaged_training_says_so(frames, tmp_path, eager):
     train(make_method(TINY), frames, TINY, tmp_path, stop_after=1)
-    if left is None and name == "state.json":
-        state = json.loads((tmp_path / name).read_text())
-        (tmp_path / name).write_text(json.dumps(state | {"seeds": [], "weights": f"../{state['weights']}"}))
-    elif left is None:
-        (tmp_path / name).unlink()
-    else:
-        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:left])
-    with pytest.raises(RunError, match=f"cannot go on: {name}"):
-        train(make_method(TINY), frames, TINY, tmp_path)
+    whole = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    state = json.loads(whole["state.json"])
+    damages = [
+        ("state.json", json.dumps(state | wrong).encode()) for wrong in ({"seeds": []}, {"history": [1]})
+    ]
+    for name, content in [(name, whole[name][:left]) for name in whole for left in (0, 200)] + damages:
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(RunError, match=f"cannot go on: {name} is missing, damaged"):
+            train(make_method(TINY), frames, TINY, tmp_path)
+        (tmp_path / name).write_bytes(whole[name])
 
 
 def test_a_loss_that_is_no_number_ends_a_training_before_it_is_kept(frames, tmp_path, eager):
-    train(make_method(TINY), frames, TINY, tmp_path, stop_after=1)
     blank = frames.copy()
     blank[3, 5, 5] = np.nan
-    with pytest.raises(ParameterError, match="the loss of epoch 2 is nan"):
+    with pytest.raises(ParameterError, match="the loss of epoch 1 is nan"):
         train(make_method(TINY), blank, TINY, tmp_path)
-    assert len(train(make_method(TINY), frames, TINY, tmp_path)) == 3
+    assert not list(tmp_path.iterdir())
     with pytest.raises(ParameterError, match="have 3 channels, the recipe 1"):
         train(make_method(TINY), np.repeat(frames, 3, axis=-1), TINY)
 
