@@ -249,6 +249,19 @@ def test_the_momentum_rises_to_one(takes):
     assert moved == pytest.approx([0.5 * (math.cos(math.pi * k / 4) + 1) / 2 for k in range(5)], abs=1e-5)
 
 
+def test_a_teacher_follows_once_an_update(takes):
+    plan = recipe("byol").but(options=recipe("byol").options | {"momentum": 0.5})
+    model = make_method(plan)
+    model.accumulate = 3
+    weight, led = model.teacher.weights[0], model.encoder.weights[0]
+    led.assign(weight + 1.0)
+    gaps = []
+    for _ in range(7):
+        model.before_step()
+        gaps.append(float(np.mean(np.asarray(led) - np.asarray(weight))))
+    assert gaps == pytest.approx([0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.125], abs=1e-5)
+
+
 def test_bad_parameters_are_named():
     encoder = small(1, widths=(4, 8))
     with pytest.raises(ParameterError, match=r"momentum is 1\.5"):

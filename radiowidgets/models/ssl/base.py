@@ -60,7 +60,7 @@ class Recipe:
     optimizer, rate, decay
         See `optimizers.make_optimizer`; the rate of LARS is scaled by batch size / 256.
     accumulate
-        Batches to one update.
+        Batches to one update, of teachers too. Negatives, neighbours and what is whitened come from one batch alone.
     options
         Of the method.
     dtype
@@ -155,6 +155,7 @@ class SelfSupervised(keras.Model):
         self.augmentation = pipeline("none") if augmentation is None else augmentation
         self.n_views, self.seed = views, seed
         self.total_steps = 0  # of the training, where it is known: momenta and temperatures follow it
+        self.accumulate = 1  # steps to one update of the weights
         self.built = True  # networks have all their weights from the start
 
     def outputs(self, views: list[Any], training: bool) -> Any:
@@ -212,7 +213,7 @@ def make_projector(
     inputs
         Width of what comes in. All weights exist from the start: JAX trains only those it has seen before.
     last_normal
-        Whether batch normalisation ends it, as All4One, W-MSE and others want.
+        Whether batch normalisation ends it, as All4One wants.
     """
     steps: list[Any] = []
     for place, width in enumerate(widths):
@@ -319,7 +320,7 @@ def train(
         recipe.dtype == "mixed_float16"
     ):  # small gradients would vanish; Keras sees the outer model's dtype alone
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    model.total_steps = len(data) * recipe.epochs
+    model.total_steps, model.accumulate = len(data) * recipe.epochs, recipe.accumulate
     model.compile(optimizer=optimizer)
     training.go_on(model)
     last = recipe.epochs if stop_after is None else min(stop_after, recipe.epochs)

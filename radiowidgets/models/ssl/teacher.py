@@ -66,8 +66,10 @@ class WithTeacher(Scheduled):
         raise NotImplementedError
 
     def before_step(self) -> None:
-        """Move the teachers, and count the step."""
+        """Move the teachers where their students have moved, and count the step."""
         rest = (1 - self.momentum) * (ops.cos(math.pi * self.progress) + 1) / 2
+        if self.accumulate > 1:
+            rest = ops.where(self.step % self.accumulate == 0, rest, ops.zeros_like(rest))
         for teacher, student in self.pairs:
             follow(teacher, student, 1 - rest)
         super().before_step()
