@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 FOLDS = 3
 STRENGTHS = (1e-4, 1e-3, 1e-2, 0.1)
+FEW = 0.1  # strength where labels are too few to choose it by
+NEAREST = 10
 
 
 def make_folds(
@@ -42,11 +44,15 @@ def make_folds(
     Raises
     ------
     ParameterError
-        If a class has fewer frames than there are folds.
+        If a class has fewer frames than there are folds, there are too few groups, or labels are missing.
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     labels = np.asarray(labels)
+    _check_lengths(len(labels), groups=groups)
+    _check_known(labels)
+    if count < 2:
+        raise ParameterError(f"count is {count!r}; give two folds or more.")
     names, counts = np.unique(labels, return_counts=True)
     if len(names) < 2 or counts.min() < count:
         rarest = f"; the rarest, {names[np.argmin(counts)]}, has {counts.min()} frames" if len(names) else ""
@@ -57,8 +63,11 @@ def make_folds(
     if groups is None:
         splits: Iterator[Any] = StratifiedKFold(count, shuffle=True, random_state=seed).split(labels, labels)
     else:
+        given = np.asarray(groups)
+        if (held := pd.Series(given).nunique(dropna=False)) < count:
+            raise ParameterError(f"{count} folds need as many groups, and there are {held}.")
         kind = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-        splits = kind.split(labels, labels, np.asarray(groups))
+        splits = kind.split(labels, labels, given)
     return [(np.asarray(train), np.asarray(test)) for train, test in splits]
 
 
@@ -218,11 +227,11 @@ def linear_probe(strength: float | None = None, *, seed: int = 0) -> Any:
     pipe = make_pipeline(StandardScaler(), LogisticRegression(C=strength or 1.0, tol=1e-3, max_iter=100))
     if strength is not None:
         return pipe
-    inner = StratifiedKFold(3, shuffle=True, random_state=seed)
+    inner = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     return GridSearchCV(pipe, {"logisticregression__C": STRENGTHS}, cv=inner)
 
 
-def nearest_neighbours(count: int = 10) -> Any:
+def nearest_neighbours(count: int = NEAREST) -> Any:
     """Return a k-NN vote by cosine, each neighbour weighed by its closeness; columns are standardised before."""
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.pipeline import make_pipeline
@@ -268,15 +277,14 @@ def cross_validate(
     _check_rows(embedding, labels)
     if isinstance(method, str):
         check_one_of("method", method, _METHODS)
-        make = _METHODS[method]
-    else:
-        make = method
+    if repeats < 1:
+        raise ParameterError(f"repeats is {repeats!r}; give a whole number from 1.")
     classes = np.unique(labels)
     out = np.zeros((len(labels), len(classes)))
     rows = []
     for repeat in range(repeats):
-        for fold, (train, test) in enumerate(make_folds(labels, groups, count=count, seed=seed + repeat)):
-            estimator = _fit(make(), embedding[train], labels[train])
+        for fold, (train, test) in enumerate(_whole_folds(labels, groups, count, seed + repeat)):
+            estimator = _fit(_estimator(method, labels[train]), embedding[train], labels[train])
             found = estimator.predict_proba(embedding[test])
             out[np.ix_(test, np.searchsorted(classes, estimator.classes_))] += found
             guess = estimator.classes_[np.argmax(found, axis=1)]
@@ -380,7 +388,7 @@ def label_fractions(
     """Return the accuracy against the share of training labels: peculiar-frames Figure 7.
 
     Test folds are whole; training folds are thinned within each class, to two frames a class at least. The penalty is
-    fixed ('linear' takes a strength of 0.1), for a few labels cannot choose it.
+    fixed ('linear' takes a strength of `FEW`), for a few labels cannot choose it.
 
     Returns
     -------
@@ -391,9 +399,8 @@ def label_fractions(
     _check_rows(embedding, labels)
     if isinstance(method, str):
         check_one_of("method", method, _METHODS)
-        make: Callable[[], Any] = (lambda: linear_probe(0.1)) if method == "linear" else _METHODS[method]
-    else:
-        make = method
+    if repeats < 1:
+        raise ParameterError(f"repeats is {repeats!r}; give a whole number from 1.")
     rng = np.random.default_rng(seed)
     rows = []
     for fraction in fractions:
@@ -401,11 +408,9 @@ def label_fractions(
             raise ParameterError(f"a fraction is {fraction!r}; give numbers above 0, up to 1.")
         found, sizes = [], []
         for repeat in range(repeats if fraction < 1 else 1):
-            for train, test in make_folds(labels, groups, seed=seed + repeat):
+            for train, test in _whole_folds(labels, groups, FOLDS, seed + repeat):
                 some = _thin(train, labels, fraction, rng)
-                estimator = make()
-                if method == "knn":
-                    estimator = nearest_neighbours(min(10, len(some)))
+                estimator = linear_probe(FEW) if method == "linear" else _estimator(method, labels[some])
                 estimator = _fit(estimator, embedding[some], labels[some])
                 found.append(np.mean(estimator.predict(embedding[test]) == labels[test]))
                 sizes.append(len(some))
@@ -632,7 +637,7 @@ class FineTuning:
         return fine_tune(self.encoder, frames, labels, **self.options)
 
 
-_METHODS: dict[str, Callable[[], Any]] = {"linear": linear_probe, "knn": nearest_neighbours}
+_METHODS = ("linear", "knn")
 
 
 def _thin(
@@ -644,6 +649,29 @@ def _thin(
         own = train[labels[train] == name]
         kept.append(rng.permutation(own)[: max(2, round(fraction * len(own)))])
     return np.sort(np.concatenate(kept))
+
+
+def _whole_folds(
+    labels: NDArray[Any], groups: ArrayLike | None, count: int, seed: int
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Return folds each of which is trained with all classes."""
+    folds = make_folds(labels, groups, count=count, seed=seed)
+    for train, test in folds:
+        for name in set(labels[test].tolist()) - set(labels[train].tolist()):
+            raise ParameterError(
+                f"a fold would be trained without class {name}, whose {int(np.sum(labels == name))} frames are in too "
+                "few groups; give more of them, or leave that class out."
+            )
+    return folds
+
+
+def _estimator(method: str | Callable[[], Any], labels: NDArray[Any]) -> Any:
+    """Return what shall be fitted to rows with these labels, however few they are."""
+    if method == "knn":
+        return nearest_neighbours(min(NEAREST, len(labels)))
+    if method == "linear":
+        return linear_probe(None if np.unique(labels, return_counts=True)[1].max() >= FOLDS else FEW)
+    return method()  # type: ignore[operator]
 
 
 def _fit(estimator: Any, rows: NDArray[Any], labels: NDArray[Any]) -> Any:
@@ -658,3 +686,12 @@ def _fit(estimator: Any, rows: NDArray[Any], labels: NDArray[Any]) -> Any:
 def _check_rows(first: NDArray[Any], labels: NDArray[Any]) -> None:
     if len(first) != len(labels):
         raise ParameterError(f"{len(first)} rows and {len(labels)} labels; give one label a row.")
+    _check_known(labels)
+    if first.ndim == 2 and first.dtype.kind == "f" and not np.isfinite(first).all():
+        bad = int((~np.isfinite(first)).any(axis=1).sum())
+        raise ParameterError(f"{bad} of {len(first)} rows hold numbers that are not finite; leave them out.")
+
+
+def _check_known(labels: NDArray[Any]) -> None:
+    if unknown := int(pd.isna(labels).sum()):
+        raise ParameterError(f"{unknown} of {len(labels)} labels are missing; leave those frames out.")

@@ -137,6 +137,30 @@ def test_what_does_not_fit_is_named(clouds):
         evaluate.cross_validate(*clouds, method="svm")
 
 
+@pytest.mark.parametrize("method", ["linear", "knn"])
+def test_few_frames_are_enough(method):
+    rows = np.repeat([[0.0, 1.0], [1.0, 0.0]], 3, axis=0) + np.arange(12).reshape(6, 2) / 100
+    assert evaluate.cross_validate(rows, list("aaabbb"), method=method)[0]["accuracy"].mean() == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"groups": np.arange(60) % 2}, "3 folds need as many groups, and there are 2"),
+        ({"groups": np.arange(5)}, "60 labels and 5 groups"),
+        ({"groups": np.minimum(np.arange(60), 40)}, "trained without class c, whose 20 frames"),
+        ({"labels": np.array([None, "a", "b"] * 20)}, "20 of 60 labels are missing"),
+        ({"embedding": np.where(np.arange(60)[:, None] < 2, np.nan, 1.0)}, "2 of 60 rows"),
+        ({"count": 1}, "two folds or more"),
+        ({"repeats": 0}, "repeats is 0"),
+    ],
+)
+def test_folds_that_would_say_nothing_are_told(change, words):
+    plain = {"embedding": np.ones((60, 2)), "labels": np.repeat(["a", "b", "c"], 20)}
+    with pytest.raises(ParameterError, match=words):
+        evaluate.cross_validate(**plain | change)
+
+
 def test_it_works_without_keras():
     code = "import sys, radiowidgets.models.evaluate; sys.exit('keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
