@@ -13,6 +13,8 @@ MOST_CATEGORIES = 12
 STEPS = 253  # of a scale: codes 2 to 255; 1 is what has no value
 WIDE = 50.0  # from this ratio of the ends on, a scale is logarithmic by itself
 ENDS = (1.0, 99.0)  # percentiles at which a scale ends
+_LARGEST = 1e37  # beyond, float32 holds logarithms alone
+_LONGEST = 60  # letters of a text that is shown
 
 # Of categories that bring no colour: first those of Okabe & Ito, told apart by all who see colours.
 PALETTE = (
@@ -106,25 +108,28 @@ def colour_by(
 
 
 def _scale(name: str, values: np.ndarray, log: bool | None, unit: str) -> Colouring:
-    values = values.astype(np.float32, copy=False)
     sample = values[:: max(1, len(values) // 500_000)]
     seen = sample[np.isfinite(sample)]
     positive = seen[seen > 0]
     possible = len(positive) > 0.9 * len(seen) and len(seen) > 0
     if log is None:
         ends = np.percentile(positive, ENDS) if possible else (1.0, 1.0)
-        log = bool(possible and len(positive) == len(seen) and ends[1] / ends[0] >= WIDE)
+        wide = ends[1] / ends[0] >= WIDE or ends[1] > _LARGEST
+        log = bool(possible and len(positive) == len(seen) and wide)
     log = log and possible
     if log:
         with np.errstate(divide="ignore", invalid="ignore"):
-            values = np.log10(values)
+            values = np.log10(values, dtype=np.float64)
         values = np.where(np.isfinite(values), values, np.float32(np.nan))
         seen = np.log10(positive)
+    with np.errstate(over="ignore"):
+        values = values.astype(np.float32, copy=False)
     low, high = (float(edge) for edge in np.percentile(seen, ENDS)) if len(seen) else (0.0, 1.0)
     if not high > low:
         low, high = (float(seen.min()), float(seen.max())) if len(seen) else (0.0, 1.0)
     if not high > low:
-        low, high = low - 0.5, high + 0.5
+        apart = max(0.5, 1e-3 * abs(low))
+        low, high = low - apart, high + apart
     legend = {"kind": "scale", "name": name, "limits": [low, high], "log": log, "unit": unit}
     return Colouring(values, {**legend, "can_log": possible})
 
@@ -145,7 +150,7 @@ def _categories(
     place = np.full(len(texts), MOST_CATEGORIES - 1, np.int8)
     shown = len(order) if len(order) <= MOST_CATEGORIES else MOST_CATEGORIES - 1
     place[order[:shown]] = np.arange(shown)
-    names = [words.get(texts[k], texts[k]) for k in order[:shown]]
+    names = [shortened(words.get(texts[k], texts[k])) for k in order[:shown]]
     spare = iter(PALETTE)
     painted = [colours.get(texts[k]) or next(spare) for k in order[:shown]]
     if shown < len(order):
@@ -157,3 +162,9 @@ def _categories(
     held = np.bincount(values[values >= 0], minlength=len(names)).tolist()
     legend = {"kind": "category", "name": name, "names": names, "colours": painted, "counts": held}
     return Colouring(values, {**legend, "none": int((values < 0).sum())})
+
+
+def shortened(value: Any) -> str:
+    """Return a value as a text that has room in a legend."""
+    text = str(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

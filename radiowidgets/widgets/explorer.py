@@ -24,7 +24,7 @@ from radiowidgets.ranking.neighbours import Neighbours
 from radiowidgets.run import Run
 from radiowidgets.run.columns import TEXTS
 from radiowidgets.widgets.bundle import module, style
-from radiowidgets.widgets.colouring import Colouring, colour_by
+from radiowidgets.widgets.colouring import Colouring, colour_by, shortened
 from radiowidgets.widgets.display import Display, number
 from radiowidgets.widgets.review import Review
 
@@ -34,7 +34,10 @@ MOST_PIXELS = 2_500_000  # of a picture
 NEIGHBOURS = 12
 SHOWN = 12  # frames of a selection that are shown
 MARGIN = 0.04  # round all points, as a share of the view
+MOST_PLANES = 3  # kept
 TILE = 96
+YEAR = "year"  # unit of what was a time
+_NUMBERS = {"integer", "floating", "mixed-integer-float", "decimal"}  # kinds of objects
 _UNSEEN = {"frame_id", "name", "note"}  # texts that colour nothing
 
 Reply = tuple[dict[str, Any], list[bytes]]
@@ -119,7 +122,7 @@ class LatentExplorer(anywidget.AnyWidget):
         self._values = None if self.run is not None else _checked(run)
         self.count = len(self.run) if self.run is not None else len(run)
         self.frames = frames if self.run is None else self.run.frames
-        self._columns = _more_columns(columns, self.count)
+        self._columns, self._units = _more_columns(columns, self.count)
         if self.frames is not None and len(self.frames) != self.count:
             raise ParameterError(
                 f"There are {len(self.frames)} frames and {self.count} points; give one a frame."
@@ -132,6 +135,7 @@ class LatentExplorer(anywidget.AnyWidget):
             OrderedDict()
         )
         self._making: threading.Thread | None = None
+        self._umap_failed = False
         self._likes: Neighbours | None = None
         self._display = None
         if self.frames is not None:
@@ -160,6 +164,13 @@ class LatentExplorer(anywidget.AnyWidget):
         else:
             values = np.asarray(frames)
             chosen = np.zeros(self.count, bool)
+            fits = values.shape == chosen.shape if values.dtype == bool else values.dtype.kind in "iu"
+            fits = fits and values.ndim <= 1
+            if values.size and not fits:
+                raise ParameterError(
+                    f"frames is of {values.dtype} with shape {values.shape}; give positions, a mask of "
+                    f"{self.count}, or a query."
+                )
             if values.dtype != bool and values.size and not 0 <= values.min() <= values.max() < self.count:
                 raise ParameterError(
                     f"frames goes from {values.min()} to {values.max()}; there are {self.count}."
@@ -443,7 +454,7 @@ class LatentExplorer(anywidget.AnyWidget):
             rows += [["Score", f"{float(order['score'].iloc[frame]):.3f}"]]
         for name in dict.fromkeys([str(content.get("colour") or ""), *self._columns][:6]):
             if name and name not in ("rank", "score"):
-                rows.append([name, self._colouring({"colour": name}, None)[0].words(frame)])
+                rows.append([name, self._words(name, frame, content)])
         if self.run is not None:
             state = self.run.labels.state_of(str(self.run.frames.frame_ids[frame]), self.run.labels.annotator)
             answer |= {"interest": state.interest, "tags": sorted(state.tags)}
@@ -456,6 +467,19 @@ class LatentExplorer(anywidget.AnyWidget):
             answer["id"] = f"row {frame}"
         answer["rows"] = [row for row in rows if row[1]]
         return answer, tile
+
+    def _words(self, name: str, frame: int, content: Mapping[str, Any]) -> str:
+        """Return the value of a column in words; a given one is read, for to colour by each would take long."""
+        if name not in self._columns:
+            return self._colouring({"colour": name, "log": content.get("log")}, None)[0].words(frame)
+        value = self._columns[name].iloc[frame]
+        if not pd.api.types.is_scalar(value) or pd.isna(value):
+            return "" if pd.api.types.is_scalar(value) else shortened(value)
+        if isinstance(value, bool | np.bool_):
+            return "yes" if value else "no"
+        if isinstance(value, float | np.floating):
+            return f"{value:.4f}" if self._units.get(name) == YEAR else f"{value:.6g}"
+        return shortened(value)
 
     def _neighbours(self, frame: int) -> tuple[np.ndarray, np.ndarray]:
         if self.run is not None:
@@ -504,7 +528,7 @@ class LatentExplorer(anywidget.AnyWidget):
 
     def _column_names(self) -> dict[str, str]:
         known = {} if self.run is None else {k: v for k, v in self.run.columns.items() if k not in _UNSEEN}
-        return {**dict.fromkeys(self._columns, "given"), **known}
+        return {**{name: self._units.get(name, "given") for name in self._columns}, **known}
 
     def _number_names(self) -> list[str]:
         texts = {name for name, column in self._columns.items() if column.dtype.kind not in "fiub"} | TEXTS
@@ -535,7 +559,7 @@ class LatentExplorer(anywidget.AnyWidget):
         if name:
             check_one_of("colour", name, self._column_names())
         if name in self._columns:
-            return colour_by(name, self._columns[name], self.count, log=log)
+            return colour_by(name, self._columns[name], self.count, log=log, unit=self._units.get(name, ""))
         if not name or self.run is None:
             return Colouring.none()
         if name in TEXTS:
@@ -562,17 +586,18 @@ class LatentExplorer(anywidget.AnyWidget):
         return names
 
     def _plane(self, content: Mapping[str, Any]) -> tuple[Plane, dict[str, Any]]:
-        """Return the plane that is asked for, and what the axes are; the last three are kept."""
+        """Return the plane that is asked for, and what the axes are; the last few are kept."""
         name = str(content.get("plane"))
         check_one_of("plane", name, self._plane_names())
         key = (name, str(content.get("x")), str(content.get("y"))) if name == "columns" else (name,)
         if name == "umap" and not self._umap_is_there():
             plane, about = self._plane({"plane": "pca"})
-            return plane, {**about, "waiting": True, "name": "umap"}
+            return plane, {**about, "waiting": not self._umap_failed, "name": "umap"}
         if key not in self._planes:
             self._planes[key] = self._make_plane(*key)
-            while len(self._planes) > 3:
-                self._planes.popitem(last=False)
+            while len(self._planes) > MOST_PLANES:
+                # UMAP stays: it would not be made again.
+                del self._planes[next(old for old in self._planes if old != ("umap",))]
         self._planes.move_to_end(key)
         return self._planes[key]
 
@@ -642,6 +667,7 @@ class LatentExplorer(anywidget.AnyWidget):
             self._planes[("umap",)] = self._make_plane("umap")
             self.send({"kind": "ready", "text": "UMAP is ready"})
         except Exception as error:
+            self._umap_failed = True
             logging.getLogger(__name__).exception("UMAP could not be made")
             self.send({"kind": "ready", "error": f"UMAP could not be made; PCA is shown: {error}"})
 
@@ -665,15 +691,39 @@ def _checked(values: Any) -> np.ndarray:
     return array.astype(np.float32, copy=False)
 
 
-def _more_columns(columns: Any, count: int) -> dict[str, pd.Series]:
-    table = {
-        str(name): pd.Series(np.asarray(column))
-        for name, column in ({} if columns is None else columns).items()
-    }
-    for name, column in table.items():
-        if len(column) != count:
-            raise ParameterError(f"The column {name!r} has {len(column)} rows; there are {count} points.")
-    return table
+def _more_columns(columns: Any, count: int) -> tuple[dict[str, pd.Series], dict[str, str]]:
+    """Return columns as numbers, truth values or texts, and the units of those that were times."""
+    table: dict[str, pd.Series] = {}
+    units: dict[str, str] = {}
+    for name, given in ({} if columns is None else columns).items():
+        if len(given) != count or np.ndim(given) != 1:
+            raise ParameterError(
+                f"The column {str(name)!r} has {len(given)} rows of {np.ndim(given)} dimensions; give one value for "
+                f"each of {count} points."
+            )
+        column = pd.Series(given).reset_index(drop=True)
+        kind = pd.api.types
+        if kind.is_datetime64_any_dtype(column.dtype):
+            column, units[str(name)] = _years(column), YEAR
+        elif kind.is_timedelta64_dtype(column.dtype):
+            column, units[str(name)] = column.dt.total_seconds(), "seconds"
+        elif kind.is_bool_dtype(column.dtype):
+            column = column.astype(object if column.hasnans else bool)
+        elif kind.is_extension_array_dtype(column.dtype) and kind.is_numeric_dtype(column.dtype):
+            column = pd.Series(column.to_numpy(np.float64, na_value=np.nan))
+        elif column.dtype == object and kind.infer_dtype(column, skipna=True) in _NUMBERS:
+            column = pd.to_numeric(column, errors="coerce").astype(np.float64)
+        table[str(name)] = column
+    return table, units
+
+
+def _years(times: pd.Series) -> pd.Series:
+    """Return times as years with their fractions."""
+    if times.dt.tz is not None:
+        times = times.dt.tz_convert(None)
+    start = pd.to_datetime({"year": times.dt.year, "month": 1, "day": 1}, errors="coerce")
+    days = (times - start).dt.total_seconds() / 86400
+    return times.dt.year + days / (365 + times.dt.is_leap_year)
 
 
 def _reader(column: pd.Series) -> Callable[[], Any]:

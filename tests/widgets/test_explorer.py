@@ -176,7 +176,23 @@ def test_pca_stands_in_until_umap_is_made(run, monkeypatch):
     front.explorer._making.join(10)
     assert "ready" in {content["kind"] for content, _ in front.answers}
     assert sorted(made) == [("pca", 0), ("umap", 0)]
-    assert "waiting" not in front("view", plane="umap", range=None, **SIZE)[0]["plane"]
+    for plane in ("umap", "sky", "map", "pca", "columns", "umap"):  # more than are kept
+        shown, _ = front("view", plane=plane, x="rms", y="score", range=None, **SIZE)
+        assert "waiting" not in shown["plane"]
+
+
+def test_pca_stays_where_umap_cannot_be_made(run, monkeypatch):
+    def projection(_run, method, *, seed):
+        if method == "umap":
+            raise ParameterError("no UMAP today")
+        return np.ones((len(run), 2))
+
+    monkeypatch.setattr(rw.Run, "projection", projection)
+    front = Front(run)
+    front("view", plane="umap", range=None, **SIZE)
+    front.explorer._making.join(10)
+    assert any("no UMAP today" in content.get("error", "") for content, _ in front.answers)
+    assert not front("view", plane="umap", range=None, **SIZE)[0]["plane"]["waiting"]
 
 
 def test_an_embedding_needs_no_run():
@@ -221,6 +237,7 @@ def test_a_wrong_message_is_answered_with_a_line(run, message):
     [
         ({"data": np.zeros(5)}, "shape"),
         ({"data": np.zeros((5, 2)), "columns": {"a": [1]}}, "1 rows"),
+        ({"data": np.zeros((5, 2)), "columns": {"a": np.zeros((5, 2))}}, "2 dimensions"),
         ({"data": np.zeros((5, 2)), "colour": "b"}, "choose one of"),
         ({"data": np.zeros((5, 2)), "plane": "umap"}, "choose one of"),
     ],
@@ -228,6 +245,12 @@ def test_a_wrong_message_is_answered_with_a_line(run, message):
 def test_what_does_not_fit_is_said(given, words):
     with pytest.raises(ParameterError, match=words):
         LatentExplorer(**given)
+
+
+@pytest.mark.parametrize("frames", [np.ones(3, bool), [1.5], ["x"], [[0, 1]], [5]])
+def test_what_cannot_be_selected_is_said(frames):
+    with pytest.raises(ParameterError, match="frames "):
+        LatentExplorer(np.zeros((5, 2))).select(frames)
 
 
 def test_a_scale_is_logarithmic_where_numbers_span_far():
@@ -242,6 +265,43 @@ def test_a_scale_is_logarithmic_where_numbers_span_far():
     for odd in ([], [np.nan], [3.0, 3.0]):
         colouring = colour_by("odd", np.array(odd), len(odd))
         assert len(colouring.codes(colouring.values)) == len(odd)
+
+
+def test_numbers_of_any_size_have_a_scale():
+    bright = colour_by("luminosity", np.geomspace(1e40, 3e40, 50), 50)
+    assert bright.legend["log"] and (np.diff(bright.codes(bright.values).astype(int)) > 0).any()
+    same = colour_by("id", np.full(4, 2**63, np.uint64), 4)
+    assert same.legend["limits"][0] < same.legend["limits"][1] and (same.codes(same.values) > 1).all()
+
+
+@pytest.mark.parametrize(
+    ("column", "kind", "words"),
+    [
+        (pd.to_datetime(["2020-01-01", "2020-07-02", None]), "scale", ["2020.0000", "2020.5000", None]),
+        (pd.to_datetime(["2021-07-02T12:00"] * 3).tz_localize("UTC"), "scale", ["2021.5000"] * 3),
+        (pd.to_timedelta([1, 60, 2], unit="s"), "scale", ["1", "60", "2"]),
+        (pd.array([7, None, 9], dtype="Int64"), "scale", ["7", None, "9"]),
+        (np.array([1.5, None, 2], object), "scale", ["1.5", None, "2"]),
+        (pd.array([True, None, False], dtype="boolean"), "category", ["yes", None, "no"]),
+        (pd.Categorical(["a", "b", None]), "category", ["a", "b", None]),
+        (pd.Series(["x" * 500, "b", None], index=[7, 8, 9]), "category", ["x" * 59 + "…", "b", None]),
+    ],
+)
+def test_columns_of_any_kind_colour_and_are_told(column, kind, words):
+    front = Front(np.arange(6.0).reshape(3, 2), columns={"given": column})
+    where = {"plane": "places", "colour": "given"}
+    assert front("view", range=None, **SIZE, **where)[0]["legend"]["kind"] == kind
+    told = [dict(front("choose", frame=k, **where)[0]["rows"]).get("given") for k in range(3)]
+    assert told == words
+    assert front("select", how="query", query="given == 7", **where)[0]["kind"] in ("select", "error")
+
+
+def test_a_hover_colours_by_no_column(monkeypatch):
+    columns = {f"c{k}": np.arange(3.0) for k in range(6)}
+    front = Front(np.arange(6.0).reshape(3, 2), columns=columns)
+    front("view", range=None, **SIZE, plane="places", colour="c0")
+    monkeypatch.setattr(explorer_module, "colour_by", None)
+    assert len(front("choose", frame=1, plane="places", colour="c0")[0]["rows"]) == 5
 
 
 def test_of_several_tags_the_rarest_is_shown():
