@@ -67,8 +67,8 @@ def embed(
     Raises
     ------
     ParameterError
-        If there are no frames, `turns` is another number, or the encoder does not return finite numbers, one row a
-        frame.
+        If there are no frames, or what was given is none; if `turns` is another number, or the encoder does not return
+        finite numbers, one row a frame.
     MissingExtraError
         If Keras is not there for the encoder that comes with the package.
 
@@ -79,6 +79,12 @@ def embed(
     >>> embed(frames, lambda batch: batch.mean(axis=(1, 2))).shape
     (9, 1)
     """
+    if not hasattr(frames, "network_input") or not (encoder is None or callable(encoder)):
+        what = type(encoder if hasattr(frames, "network_input") else frames).__name__
+        raise ParameterError(
+            f"a {what} was given; give frames (rw.FrameSet.from_images makes them of arrays), and a function or a "
+            "model as encoder."
+        )
     if not len(frames):
         raise ParameterError(
             "there are no frames to embed; cut smaller windows, or look at what was skipped."
@@ -154,7 +160,7 @@ def _checked(result: Any, count: int) -> NDArray[np.float32]:
     if hasattr(result, "detach"):  # PyTorch
         result = result.detach().cpu()
     vectors = np.asarray(result, dtype=np.float32)
-    if vectors.ndim != 2 or len(vectors) != count:
+    if vectors.ndim != 2 or len(vectors) != count or not vectors.shape[1]:
         raise ParameterError(
             f"the encoder returned an array of shape {vectors.shape} for {count} frames; it must be ({count}, d)."
         )
@@ -189,7 +195,7 @@ def _folder(encoder: Any, size: int, turns: int, cache: str | os.PathLike[str] |
 
 
 def _content(frames: FrameSet) -> str:
-    """Return a name for the content of frames: their maps and boxes, or their pixels where there is no map."""
+    """Return a name for the content of frames: their maps, boxes and pixels; of maps on a server no pixels."""
     digest = hashlib.sha256()
     for name in frames.map_names:
         sky = frames.maps.get(name)
@@ -199,6 +205,11 @@ def _content(frames: FrameSet) -> str:
     if not frames.maps:
         for frame in frames:
             digest.update(np.ascontiguousarray(frame.pixels, dtype="<f4").tobytes())
+        return digest.hexdigest()[:32]
+    # A map's fingerprint samples it: a source that was put into it, or taken out, must not go unseen.
+    here = [name in frames.maps and frames.maps[name].url is None for name in frames.map_names]
+    for strip in frames.strips(np.flatnonzero(np.asarray(here)[frames.map_codes])):
+        digest.update(np.ascontiguousarray(strip.pixels, dtype="<f4").data)
     return digest.hexdigest()[:32]
 
 

@@ -80,6 +80,28 @@ def test_the_cache_knows_content_from_content(frames):
     assert known.seen == 4, "another size is another embedding"
 
 
+def test_the_cache_sees_what_was_put_into_a_map(tmp_path):
+    pixels = np.random.default_rng(3).normal(size=(512, 512)).astype(np.float32)
+    other = pixels.copy()
+    other[312:322, 200:210] += 50
+    maps = [rw.SkyMap.from_array(array, name="sky") for array in (pixels, other)]
+    assert maps[0].fingerprint == maps[1].fingerprint
+    seen = [embed(rw.cut_windows(sky, size=64), Counting(), cache=tmp_path) for sky in maps]
+    assert not np.array_equal(*seen)
+    fits = tmp_path / "sky.fits"
+    for sky, first in zip(maps, seen, strict=True):
+        sky.write(fits, overwrite=True)
+        assert np.array_equal(
+            embed(rw.cut_windows(rw.SkyMap.open(fits), size=64), Counting(), cache=tmp_path), first
+        )
+
+
+@pytest.mark.parametrize(("given", "encoder"), [(np.zeros((3, 64, 64)), None), (None, "resnet18")])
+def test_what_is_no_frames_or_no_encoder_is_told(frames, given, encoder):
+    with pytest.raises(ParameterError, match="give frames"):
+        embed(frames if given is None else given, encoder)
+
+
 def test_without_a_fingerprint_nothing_is_kept(frames, tmp_path):
     embed(frames, lambda batch: batch[:, 0, 0], cache=tmp_path)
     assert not list(tmp_path.rglob("*.npy"))
@@ -96,6 +118,7 @@ def test_a_damaged_cache_is_made_again(frames, tmp_path):
     ("encoder", "said"),
     [
         (lambda batch: batch, "must be \\(49, d\\)"),
+        (lambda batch: np.zeros((len(batch), 0)), "shape \\(49, 0\\)"),
         (lambda batch: np.full((len(batch), 3), np.nan), "not finite for 49 of 49"),
         (lambda batch: np.zeros((len(batch) - 1, 3)), "shape \\(48, 3\\) for 49 frames"),
     ],
