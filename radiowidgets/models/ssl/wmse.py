@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FLAT_SHRINKAGE = 1e-3
+SINGLE = 1e-6  # the least share in single precision, which JAX has unless it is told otherwise
 
 
 class WMSE(SelfSupervised):
@@ -30,8 +31,8 @@ class WMSE(SelfSupervised):
         Frames that are whitened together, drawn anew in each batch; more than the projector's width. The whole
         batch where it is smaller.
     shrinkage : float
-        Share of a round covariance of the same trace, see `whiten`. The paper takes 0; much more than this lets the
-        projections fall flat.
+        Share of a round covariance of the same trace, see `whiten`. The paper takes 0; the larger it is, the sooner
+        projections fall flat (at 1e-4 at once).
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class WMSE(SelfSupervised):
         *,
         projector: Sequence[int] = (1024, 64),
         whitening: int = 128,
-        shrinkage: float = 1e-6,
+        shrinkage: float = 1e-10,
         **options: Any,
     ) -> None:
         super().__init__(encoder, augmentation, **options)
@@ -81,14 +82,19 @@ def whiten(rows: Any, shrinkage: float = 0.0) -> Any:
         Each set of n rows is whitened by itself.
     shrinkage
         S is (1 - shrinkage) S + shrinkage trace(S) / d 1. A share of the plain unit matrix would let rows escape by
-        becoming small. At least 1e-3 where n <= d, for S is singular there.
+        becoming small. At least 1e-3 where n <= d, for S is singular there, and 1e-6 with JAX, which has no double
+        precision unless it is told.
     """
-    rows = ops.cast(rows, "float32")
+    precision = "float64"  # a covariance that is nearly flat has no factor in single precision
+    if keras.backend.backend() == "jax":
+        precision, shrinkage = "float32", max(shrinkage, SINGLE)
+    rows = ops.cast(rows, precision)
     rows = rows - ops.mean(rows, -2, keepdims=True)
     flipped = ops.swapaxes(rows, -1, -2)
-    covariance = ops.matmul(flipped, rows) / ops.cast(ops.shape(rows)[-2] - 1, "float32")
+    covariance = ops.matmul(flipped, rows) / ops.cast(ops.shape(rows)[-2] - 1, precision)
     full = ops.shape(rows)[-2] > ops.shape(rows)[-1]
-    shrinkage = ops.where(full, shrinkage, max(shrinkage, FLAT_SHRINKAGE))
+    shrinkage = ops.cast(ops.where(full, shrinkage, max(shrinkage, FLAT_SHRINKAGE)), precision)
     size = ops.mean(ops.diagonal(covariance, axis1=-2, axis2=-1), -1)[..., None, None]
-    covariance = (1 - shrinkage) * covariance + shrinkage * size * ops.eye(rows.shape[-1], dtype="float32")
-    return ops.swapaxes(ops.solve_triangular(ops.cholesky(covariance), flipped, lower=True), -1, -2)
+    covariance = (1 - shrinkage) * covariance + shrinkage * size * ops.eye(rows.shape[-1], dtype=precision)
+    white = ops.solve_triangular(ops.cholesky(covariance), flipped, lower=True)
+    return ops.cast(ops.swapaxes(white, -1, -2), "float32")
