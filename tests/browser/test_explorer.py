@@ -74,6 +74,11 @@ def test_a_lasso_is_labelled_and_reviewed_and_a_reload_brings_the_view_back(page
     expect(root).not_to_have_attribute("data-painted", before)
     page.wait_for_timeout(1000)
     screenshot(page, "explorer-zoomed")
+    before = root.get_attribute("data-painted")
+    page.keyboard.press("Home")
+    expect(root).not_to_have_attribute("data-painted", before)
+    page.keyboard.press("Space")
+    expect(root.get_by_role("button", name="Go there")).to_be_visible()
     save_and_reload(page)
     expect(explorer(page).get_by_label("Colour by")).to_have_value("rms")
     assert page.traffic.errors == []

@@ -374,9 +374,9 @@ class Explorer {
     this.schedule();
   }
 
-  reach(at) {
+  reach(at, far = REACH) {
     const [x, y] = this.port.toPlane(...at);
-    const reach = this.thumbs?.length ? this.thumbSize / 2 : REACH;
+    const reach = Math.max(far, this.thumbs?.length ? this.thumbSize / 2 : 0);
     return { x_at: x, y_at: y, reach_x: reach / this.port.scaleX, reach_y: reach / this.port.scaleY, size: LARGE_TILE };
   }
 
@@ -428,8 +428,8 @@ class Explorer {
 
   // ---------------------------------------------------------------- choosing and selecting
 
-  choose({ at, frame }) {
-    this.ask({ kind: "choose", ...(at ? this.reach(at) : { frame, size: LARGE_TILE }), ...this.where });
+  choose({ at, far, frame }) {
+    this.ask({ kind: "choose", ...(at ? this.reach(at, far) : { frame, size: LARGE_TILE }), ...this.where });
   }
 
   refreshFrame() { if (this.frame) this.choose({ frame: this.frame.frame }); }
@@ -522,14 +522,15 @@ class Explorer {
   }
 
   command(key) {
-    if (!this.about || !this.port.range) return false;
+    if (!this.about) return false;
     const step = 60;
     const pan = { ArrowLeft: [step, 0], ArrowRight: [-step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] }[key];
     const zoom = { "+": 1.5, "=": 1.5, "-": 1 / 1.5 }[key];
+    if (!this.port.range && (pan || zoom || key === " ")) return true; // until what was asked for is there
     if (pan) { this.port.pan(...pan); this.middle = true; this.moved(); }
     else if (zoom) { this.port.zoom(zoom); this.moved(); }
     else if (key === "Home") this.showAll();
-    else if (key === " ") { this.middle = true; this.choose({ at: [this.port.width / 2, this.port.height / 2] }); }
+    else if (key === " ") { this.middle = true; this.choose({ at: [this.port.width / 2, this.port.height / 2], far: this.port.width + this.port.height }); }
     else if (key === "Enter") this.review();
     else if (key === "u") this.undo();
     else if (key === "i") { if (this.frame) this.selectBy({ how: "neighbours", frame: this.frame.frame }); }
