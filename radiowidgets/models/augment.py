@@ -162,6 +162,11 @@ class RandomQuarterTurn(Augmentation):
 
     def change(self, images: Any) -> Any:
         """Return turned images."""
+        if images.shape[1] != images.shape[2]:
+            raise ParameterError(
+                f"images of {images.shape[1]} by {images.shape[2]} pixels cannot be turned by a quarter; "
+                "give square ones."
+            )
         lot = self.draw(images)
         quarter = ops.flip(ops.transpose(images, (0, 2, 1, 3)), 1)
         half = ops.flip(images, (1, 2))
@@ -326,6 +331,7 @@ PIPELINES: dict[str, list[Step]] = {
         (GaussianBlur, {"low": 1.0, "high": 3.0, "probability": 0.1}),
         (RandomThresholding, {"low": 40.0, "high": 60.0, "probability": 0.5}),
     ],
+    # Whether its crop of 0.65 to 1 is of the side or of the area is not said; here of the side, as in peculiar-frames.
     "ssl-benchmark": [
         (RandomFlip, {"probability": 0.5, "both": True}),
         (GaussianBlur, {"low": 0.1, "high": 2.0, "probability": 0.25}),

@@ -12,6 +12,7 @@ from radiowidgets.exchange.pictures import paint_share
 
 ACROSS, DOWN = 6, 2  # pictures; the first is the frame itself
 SIDE, GAP = 128, 6  # of a picture, and between them
+ROUNDING = 1e-5  # by which what is 0 to 1 may miss it
 
 # Of each augmentation its words; the least, the most and the step of its slider.
 _WORDS: dict[str, tuple[str, float, float, float]] = {
@@ -51,7 +52,7 @@ class ViewsExplorer(ipywidgets.VBox):
     Parameters
     ----------
     frames : FrameSet, or array (n, h, w, channels) in [0, 1]
-        Of several channels the first is shown.
+        Of several channels the first is shown; uint8 stands for 0 to 1 in 255 steps.
     name : str
         Whose augmentations to start from, 'peculiar-frames' or 'ssl-benchmark'.
     size : int
@@ -67,7 +68,8 @@ class ViewsExplorer(ipywidgets.VBox):
     Raises
     ------
     ParameterError
-        If there are no frames, or they have another shape, or nobody's augmentations have that name.
+        If there are no frames, they have another shape or numbers beyond 0 to 1, or nobody's augmentations have that
+        name.
     MissingExtraError
         If Keras is not there.
     """
@@ -79,9 +81,17 @@ class ViewsExplorer(ipywidgets.VBox):
         names = [known for known in PIPELINES if known != "none"]
         check_one_of("augmentation", name, names)
         self._images = frames.network_input(size) if isinstance(frames, FrameSet) else np.asarray(frames)
+        if self._images.dtype == np.uint8:
+            self._images = self._images.astype(np.float32) / np.float32(255)
         if self._images.ndim != 4 or not len(self._images):
             raise ParameterError(
                 f"frames has shape {self._images.shape}; give frames, or an array (n, h, w, channels)."
+            )
+        low, high = float(self._images.min()), float(self._images.max())
+        if not (low >= -ROUNDING and high <= 1 + ROUNDING):
+            raise ParameterError(
+                f"frames goes from {low:.4g} to {high:.4g}; give numbers from 0 to 1 and no blanks, as "
+                "FrameSet.network_input makes them."
             )
         self._seed = seed
         last = len(self._images) - 1

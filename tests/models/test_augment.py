@@ -110,3 +110,5 @@ def test_bad_parameters_are_named():
         augment.GaussianBlur(probability=1.5)
     with pytest.raises(ParameterError, match="the smaller one first"):
         augment.RandomContrast(2.0, 1.0)
+    with pytest.raises(ParameterError, match="8 by 9 pixels cannot be turned"):
+        run(augment.RandomQuarterTurn(), np.zeros((2, 8, 9, 1), np.float32))

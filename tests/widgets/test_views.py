@@ -76,8 +76,17 @@ def test_frames_of_a_map_are_taken_as_the_network_takes_them():
     assert explorer.frame.max == len(frames) - 1
 
 
+def test_bytes_stand_for_shares():
+    stored = np.round(IMAGES * 255).astype(np.uint8)
+    views = rw.ViewsExplorer(stored, "ssl-benchmark").views
+    np.testing.assert_allclose(views, rw.ViewsExplorer(IMAGES, "ssl-benchmark").views, atol=0.01)
+
+
 def test_what_is_wrong_is_said():
     with pytest.raises(ParameterError, match=r"shape \(3, 16, 16\)"):
         rw.ViewsExplorer(IMAGES[..., 0])
+    for wrong in (IMAGES * 9, np.where(IMAGES > 0.9, np.nan, IMAGES)):
+        with pytest.raises(ParameterError, match="numbers from 0 to 1 and no blanks"):
+            rw.ViewsExplorer(wrong)
     with pytest.raises(ParameterError, match="moco"):
         rw.ViewsExplorer(IMAGES, "moco")
