@@ -171,6 +171,10 @@ def mock_sources(args: argparse.Namespace, all_networks: bool) -> None:
     labels, objects = table["label"].to_numpy(), table["object"].to_numpy()
     askap = (table["survey"] == "askap").to_numpy()
     print(f"mock: {len(table)} sources, {dict(table['label'].value_counts())}; {askap.sum()} seen by ASKAP")
+    filled = [float(images[own, ..., 0].mean()) for own in (~askap, askap)]
+    print(
+        f"mean of the radio images, their brightest pixel being 1: {filled[0]:.2f} VLA, {filled[1]:.2f} ASKAP"
+    )
     tests = {"mixed": None} if all_networks else {"mixed": None, "askap": askap}
     done = {}
     for name in list(NETWORKS) if all_networks else args.networks:
