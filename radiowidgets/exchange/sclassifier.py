@@ -21,7 +21,7 @@ from radiowidgets.errors import CatalogueError, ParameterError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from radiowidgets.data.frames import FrameSet
 
@@ -283,20 +283,9 @@ def read_data_list(path: str | os.PathLike[str], ids: Mapping[str, int] = CLASS_
     CatalogueError
         If the file is no data list.
     """
-    path = Path(path).expanduser()
-    content = _json(path)
-    entries = content.get("data") if isinstance(content, dict) else None
-    if not isinstance(entries, list):
-        raise CatalogueError(f'{path} is no data list; it should be as {{"data": [{{"filepaths": ...}}]}}.')
-    good, bad, differ = [], [], 0
-    for k, entry in enumerate(entries, 1):
-        try:
-            row, same = _entry(entry, ids)
-        except (ValueError, TypeError, KeyError, OverflowError) as error:
-            bad.append((k, f"no {error}" if isinstance(error, KeyError) else str(error)[:100]))
-            continue
-        good.append(row)
-        differ += not same
+    found, bad = _entries(path, ("data",), '{"data": [{"filepaths": ...}]}', lambda entry: _entry(entry, ids))
+    good = [row for row, _ in found]
+    differ = sum(not same for _, same in found)
     notes = []
     if differ:
         notes.append(
@@ -414,17 +403,7 @@ def read_caesar(path: str | os.PathLike[str]) -> SclassifierTable:
     CatalogueError
         If the file holds no such list.
     """
-    path = Path(path).expanduser()
-    content = _json(path)
-    entries = content.get("sources", content.get("objs")) if isinstance(content, dict) else None
-    if not isinstance(entries, list):
-        raise CatalogueError(f'{path} holds no objects; it should be as {{"sources": [{{"x1": ...}}]}}.')
-    good, bad = [], []
-    for k, entry in enumerate(entries, 1):
-        try:
-            good.append(_object(entry))
-        except (ValueError, TypeError, KeyError, OverflowError) as error:
-            bad.append((k, f"no {error}" if isinstance(error, KeyError) else str(error)[:100]))
+    good, bad = _entries(path, ("sources", "objs"), '{"sources": [{"x1": ...}]}', _object)
     columns = [
         "name",
         "x",
@@ -589,11 +568,25 @@ def _read(path: Path) -> str:
         raise CatalogueError(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def _json(path: Path) -> Any:
+def _entries(
+    path: str | os.PathLike[str], names: tuple[str, ...], example: str, read: Callable[[Any], Any]
+) -> tuple[list[Any], list[tuple[int, str]]]:
+    """Return the entries of a list in a JSON file as they are read, and which could not be, from 1, and why."""
+    path = Path(path).expanduser()
     try:
-        return json.loads(_read(path))
+        content = json.loads(_read(path))
     except (ValueError, RecursionError) as error:
         raise CatalogueError(f"{path} is no JSON ({error!s:.80}).") from error
+    lists = [content[name] for name in names if name in content] if isinstance(content, dict) else []
+    if not lists or not isinstance(lists[0], list):
+        raise CatalogueError(f"{path} holds no list {' or '.join(names)}; it should be as {example}.")
+    good, bad = [], []
+    for k, entry in enumerate(lists[0], 1):
+        try:
+            good.append(read(entry))
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            bad.append((k, f"no {error}" if isinstance(error, KeyError) else str(error)[:100]))
+    return good, bad
 
 
 def _finish(

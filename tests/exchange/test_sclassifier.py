@@ -226,7 +226,7 @@ def test_objects_of_caesar_that_make_no_sense_are_listed(tmp_path):
     assert table["edge"].tolist() == [True] and table["kind"].tolist() == ["SPURIOUS"]
     assert table.left_out["entry"].tolist() == [2, 3, 4, 5, 6] and "5 of 6" in table.notes[0]
     path.write_text("[]")
-    with pytest.raises(CatalogueError, match="holds no objects"):
+    with pytest.raises(CatalogueError, match="holds no list sources or objs"):
         read_caesar(path)
     good = pd.DataFrame({"x0": [0], "y0": [0], "x1": [2], "y1": [2], "kind": ["COMPACT"], "score": [1.0]})
     for change, says in [
