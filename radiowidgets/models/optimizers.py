@@ -51,6 +51,8 @@ class LARS(keras.optimizers.Optimizer):
         if self.built:
             return
         super().build(variables)
+        # Biases of attention have two axes.
+        self.scaled = [len(variable.shape) > 1 and variable.name != "bias" for variable in variables]
         self.velocities = self.add_optimizer_variables(variables, "velocity")
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
@@ -58,7 +60,7 @@ class LARS(keras.optimizers.Optimizer):
         rate = ops.cast(learning_rate, variable.dtype)
         gradient = ops.cast(gradient, variable.dtype)
         velocity = self.velocities[self._get_variable_index(variable)]
-        if len(variable.shape) > 1:
+        if self.scaled[self._get_variable_index(variable)]:
             length = ops.norm(ops.reshape(variable, (-1,)))
             slope = ops.norm(ops.reshape(gradient, (-1,)))
             below = slope + self.decay * length

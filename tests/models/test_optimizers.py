@@ -26,6 +26,20 @@ def test_lars_follows_its_paper():
     assert np.allclose(np.asarray(variables[1]), bias, atol=1e-5)
 
 
+def test_lars_leaves_biases_alone_whatever_their_shape():
+    attention = keras.layers.MultiHeadAttention(2, 3)
+    attention.build((None, 4, 6), (None, 4, 6))
+    weights = attention.trainable_variables
+    for variable in weights:
+        variable.assign(variable * 0 + 0.5)
+    optimizer = LARS(0.1, decay=0.5)
+    optimizer.apply([keras.ops.ones(variable.shape) for variable in weights], weights)
+    biases = [variable for variable in weights if variable.name == "bias"]
+    assert {len(variable.shape) for variable in biases} == {1, 2}
+    for variable in weights:
+        assert np.allclose(np.asarray(variable), 0.4) == (variable.name == "bias"), variable.path
+
+
 def test_lars_survives_weights_of_zero():
     variable = keras.Variable(np.zeros((2, 2), "f4"))
     optimizer = LARS(0.1)
