@@ -95,7 +95,11 @@ class ViewsExplorer(ipywidgets.VBox):
             )
         self._seed = seed
         last = len(self._images) - 1
-        self.frame = ipywidgets.BoundedIntText(0, max=last, description="Frame", layout={"width": "170px"})
+        flat = self._images.reshape(len(self._images), -1)
+        shows = int(np.argmax(flat.max(axis=1) > flat.min(axis=1)))  # maps often begin with a blank corner
+        self.frame = ipywidgets.BoundedIntText(
+            shows, max=last, description="Frame", layout={"width": "170px"}
+        )
         self.whose = ipywidgets.Dropdown(options=names, value=name, description="Those of")
         self.other = ipywidgets.Button(description="Draw anew", tooltip="Other views by the same rules")
         self.picture = ipywidgets.Image(format="png", layout={"max_width": "100%", "object_fit": "contain"})

@@ -76,6 +76,12 @@ def test_frames_of_a_map_are_taken_as_the_network_takes_them():
     assert explorer.frame.max == len(frames) - 1
 
 
+def test_it_begins_with_a_frame_that_shows_something():
+    images = np.concatenate([np.zeros_like(IMAGES[:2]), IMAGES])
+    assert rw.ViewsExplorer(images).frame.value == 2
+    assert rw.ViewsExplorer(images[:2]).frame.value == 0
+
+
 def test_bytes_stand_for_shares():
     stored = np.round(IMAGES * 255).astype(np.uint8)
     views = rw.ViewsExplorer(stored, "ssl-benchmark").views
