@@ -114,6 +114,8 @@ def balanced_sets(
     train, test = sizes
     if min(train, test, count) < 1:
         raise ParameterError(f"{count} sets of {train} and {test} frames; give numbers from 1.")
+    if not len(classes):
+        raise ParameterError("there are no classes to draw sets of.")
     rng = np.random.default_rng(seed)
     sets = []
     for _ in range(count):
@@ -121,7 +123,7 @@ def balanced_sets(
         for name in np.unique(classes):
             own = rng.permutation(np.flatnonzero(classes == name))
             if len(own) < 2:
-                raise ParameterError(f"class {name!r} has {len(own)} frame; two are needed, for both sides.")
+                raise ParameterError(f"class {name} has {len(own)} frame; two are needed, for both sides.")
             split = train
             if len(own) < train + test:
                 split = min(max(round(len(own) * train / (train + test)), 1), len(own) - 1)

@@ -91,6 +91,10 @@ def _read_arrays(path: Path) -> dict[tuple[str, str], np.ndarray]:
                     f"{path} says that {name[:80]} has shape {item.shape}, or keeps it in another file; "
                     "that is no ResNet-18. Fetch it again."
                 )
+            if item.dtype.kind not in "fiu":
+                raise DataError(
+                    f"{path}: {name[:80]} holds no numbers; that is no ResNet-18. Fetch it again."
+                )
             held[parts[-2], parts[-1].split(":")[0]] = np.asarray(item, dtype=np.float32)
 
     try:

@@ -72,5 +72,7 @@ def test_sets_are_balanced_and_their_sides_apart():
     assert len(np.unique(sets[0].train)) == 600 - 2, "the rarest class is two short, and repeated"
     assert not np.array_equal(sets[0].train, sets[1].train)
     assert np.array_equal(balanced_sets(classes, sizes=(100, 60), seed=3)[4].test, sets[4].test)
+    with pytest.raises(ParameterError, match="no classes"):
+        balanced_sets([])
     with pytest.raises(ParameterError, match="has 1 frame"):
         balanced_sets(["a", "b", "b"])

@@ -95,6 +95,13 @@ def test_other_files_are_refused(tmp_path, values):
         load_public_simclr(path)
 
 
+def test_an_array_of_texts_is_not_read(tmp_path):
+    with h5py.File(tmp_path / "texts.h5", "w") as file:
+        file["conv1/kernel:0"] = ["text"]
+    with pytest.raises(DataError, match="holds no numbers"):
+        load_public_simclr(tmp_path / "texts.h5")
+
+
 @pytest.mark.parametrize(
     "how",
     [
