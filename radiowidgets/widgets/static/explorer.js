@@ -701,9 +701,11 @@ class Explorer {
     const kept = spreadOut(order.map(at), this.thumbSize).map((k) => order[k]);
     this.setThumbs(kept.map((i) => frames[i]));
     const half = this.thumbSize / 2;
+    let drawn = 0;
     for (const i of kept) {
       const tile = this.tiles.get(frames[i], SMALL_TILE);
       if (!tile) continue;
+      drawn += 1;
       tile.canvas ??= painted(tile, this.tileLook);
       const [px, py] = at(i);
       pen.globalAlpha = marks.length && !marks[i] ? 0.45 : 1;
@@ -713,6 +715,7 @@ class Explorer {
       pen.strokeRect(px - half, py - half, 2 * half, 2 * half);
       pen.globalAlpha = 1;
     }
+    this.root.dataset.thumbs = String(drawn);
   }
 
   setThumbs(frames) {
@@ -772,10 +775,10 @@ class Explorer {
   }
 
   paintRings(pen) {
-    const ring = ([x, y], radius, colour, wide) => {
+    const ring = ({ frame, place: [x, y] }, radius, colour, wide) => {
       if (x === null) return;
       const [px, py] = this.port.toScreen(x, y);
-      const box = this.thumbs?.length ? this.thumbSize / 2 + 2 : 0;
+      const box = this.thumbs?.includes(frame) ? this.thumbSize / 2 + 2 : 0; // where thumbnails crowd, some stay dots
       for (const [style, stroke] of [[this.dark ? "rgb(0 0 0 / 75%)" : "rgb(255 255 255 / 85%)", wide + 2.5], [colour, wide]]) {
         pen.strokeStyle = style;
         pen.lineWidth = stroke;
@@ -785,10 +788,10 @@ class Explorer {
         pen.stroke();
       }
     };
-    for (const { place } of this.neighbours) ring(place, 7, "#3aa0ff", 1.8);
-    if (this.cursor) ring(this.cursor.place, 12, this.dark ? "#ffffff" : "#111111", 2);
-    if (this.frame) ring(this.frame.place, 10, "#ff7a1a", 2.6);
-    if (this.hovered) ring(this.hovered.place, 8, this.dark ? "#ffffff" : "#111111", 1.6);
+    for (const one of this.neighbours) ring(one, 7, "#3aa0ff", 1.8);
+    if (this.cursor) ring(this.cursor, 12, this.dark ? "#ffffff" : "#111111", 2);
+    if (this.frame) ring(this.frame, 10, "#ff7a1a", 2.6);
+    if (this.hovered) ring(this.hovered, 8, this.dark ? "#ffffff" : "#111111", 1.6);
     if (this.middle && document.activeElement === this.canvas && this.canvas.matches(":focus-visible")) {
       const [x, y] = [this.port.width / 2, this.port.height / 2];
       pen.strokeStyle = this.dark ? "#ffffff" : "#111111";
