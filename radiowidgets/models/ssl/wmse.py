@@ -21,6 +21,9 @@ SINGLE = 1e-6  # the least share in single precision, which JAX has unless it is
 class WMSE(SelfSupervised):
     """Views of one frame attract each other, after each batch has been made round: it cannot fall to a point.
 
+    A part of it can, where the other frames are told apart one by one; where views are alike, as two takes of a mock
+    object are, train at a small rate, and look at the embedding.
+
     Parameters
     ----------
     encoder, augmentation, options
