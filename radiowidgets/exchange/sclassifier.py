@@ -34,6 +34,9 @@ MORPHOLOGY_IDS = {
 ANOMALY_IDS = {"ORDINARY": 0, "COMPLEX": 1, "PECULIAR": 2}
 #: Of caesar-yolo; caesar-mrcnn counts them from 1.
 OBJECT_IDS = {"SPURIOUS": 0, "COMPACT": 1, "EXTENDED": 2, "EXTENDED-MULTISLAND": 3, "FLAGGED": 4}
+_OBJECT = (
+    "name", "x", "y", "ra", "dec", "flux", "peak", "score", "kind", "x0", "y0", "x1", "y1", "edge", "merged",
+)  # fmt: skip
 _OTHER = re.compile(r"class-(-?\d{1,9})")
 _THEIRS = {"RG": "GALAXY", "": "UNKNOWN"}
 _OURS = {"GALAXY": "RG", "UNKNOWN": ""}
@@ -404,24 +407,7 @@ def read_caesar(path: str | os.PathLike[str]) -> SclassifierTable:
         If the file holds no such list.
     """
     good, bad = _entries(path, ("sources", "objs"), '{"sources": [{"x1": ...}]}', _object)
-    columns = [
-        "name",
-        "x",
-        "y",
-        "ra",
-        "dec",
-        "flux",
-        "peak",
-        "score",
-        "kind",
-        "x0",
-        "y0",
-        "x1",
-        "y1",
-        "edge",
-        "merged",
-    ]
-    table = pd.DataFrame(good, columns=columns).set_index("name")
+    table = pd.DataFrame(good, columns=_OBJECT).set_index("name")
     return _finish(SclassifierTable(table), bad, "entry", [])
 
 
